@@ -39,7 +39,8 @@ Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at e
 def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
     """The value of a k-form at k vectors, det[wᵢ·vⱼ] of its fields w and the vectors, `(*points,)`.
 
-    It changes its sign when two vectors change places. `ValueError` for more fields than numbers.
+    It changes its sign when two vectors change places. `ValueError` for more fields than numbers of
+    a point, d.
     """
     k, d = forms.shape[-2:]
     if k > d:
@@ -76,6 +77,7 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
 
     Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
     numbers of an example. Both are differentiable in G's weights, unless gradients are off.
+    `ValueError` for more directions than latents. (Möllenhoff and Cremers 2019.)
     """
     if k > z.shape[-1]:
         raise ValueError(f"z: expected at least k={k} latents, got {tuple(z.shape)}")
@@ -89,7 +91,11 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
 # %% ../../nbs/5_icml2019/03_currents.ipynb #dbc51b65
 @checked
 def comass(forms: Vectors) -> Tensor:
-    "The comass, the largest value of a k-form at k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
+    """The comass, the largest value of a k-form at k orthonormal vectors, √det[wᵢ·wⱼ].
+
+    Forms `(*points, k, d)` give `(*points,)`. A small number under the root makes the gradient
+    finite at zero, where the value is 1e-6.
+    """
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #73f6797b
@@ -99,7 +105,10 @@ Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs ba
 # %% ../../nbs/5_icml2019/03_currents.ipynb #300bdbff
 @checked
 def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
-    "k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely."
+    """k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely.
+
+    `ValueError` for k > d.
+    """
     if k > x.shape[-1]:
         raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
     kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
@@ -125,6 +134,7 @@ def exterior_derivative(form: Form, x: Points,
     """The exterior derivative dω at k + 1 vectors, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
+    `ValueError` if the number of fields does not fit the frame.
     """
     k = frame.shape[-2] - 1
     others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
@@ -149,8 +159,8 @@ def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
 
     The mean over the batch of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊². A form without vectors is a function,
     `(*runs, batch)`: its size is |f|, its derivative the gradient, and both are exact. With vectors
-    the size is exact, and the derivative is taken at one random frame (Möllenhoff and Cremers 2019,
-    section 5).
+    the size is exact, and the derivative is taken at one random frame, as in Möllenhoff and Cremers
+    2019. `ValueError` for values that are neither scores nor fields.
     """
     x = x.detach().requires_grad_()
     values = _form_values(form, x)
@@ -182,21 +192,21 @@ def _differences(x: Annotated[Tensor, Shape("*lead height width")]) -> tuple[Ten
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #33b17564
 def tangent_down(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they move down, for each pixel."
+    "How pictures `(*, channels, h, w)` change when they move down, per pixel, in their shape."
     return -_differences(x)[0]
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #6388ae4a
 def tangent_right(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they move to the right, for each pixel."
+    "How pictures `(*, channels, h, w)` change when they move right, per pixel, in their shape."
     return -_differences(x)[1]
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #6fd9ca4e
 def tangent_turn(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they turn clockwise, for each radian."
-    fall, rise = _differences(x)
+    "How pictures `(*, channels, h, w)` change when they turn clockwise, per radian."
+    down, right = _differences(x)
     rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2
                      for n in x.shape[-2:])
-    return rows[:, None] * rise - columns * fall
+    return rows[:, None] * right - columns * down
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #9cdf6cb0
 TANGENTS = {"around": tangent_around, "down": tangent_down,
@@ -204,7 +214,10 @@ TANGENTS = {"around": tangent_around, "down": tangent_down,
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #fbb526c2
 class AngleGenerator(nn.Module):
-    "A generator whose first latents are angles: its network gets their cosines and sines."
+    """A generator whose first latents are angles: its network gets their cosines and sines.
+
+    Latents `(*lead, latent)` give examples `(*lead, *event)`.
+    """
     @checked
     def __init__(self, net: Critic, angles: Index):
         super().__init__()

@@ -54,7 +54,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## A latent without a meaning
-# The data are forty points on a circle. The generator has five latents, each uniform on $[-\pi,\pi]$. The first one is an *angle*: $G$ gets its cosine and sine. The game is a Wasserstein game whose critic may not rise faster than one (`Currents` without directions, defined below). It has three turns of the critic for one of $G$ and a rate of 0.01, the best of seven settings for coverage, chosen on other seeds. First one seed.
+# The data are forty points on a circle. The generator has five latents, each uniform on $[-\pi,\pi]$. The first one is an *angle*: $G$ gets its cosine and sine. The game is a Wasserstein game whose critic may not rise faster than one (`Currents` without directions, defined below). It has three turns of the critic for one of $G$ and a rate of 0.01. (The rates and the turns of this chapter were chosen by hand, so each comparison below says whether they are equal.) We begin with one seed.
 
 # %%
 data = ring(40, std=.02)
@@ -74,10 +74,12 @@ no_directions = Currents(along="", n_critic=3, optimiser=Optimiser(1e-2))
 
 # %%
 free = train(no_directions, runs=1)
+assert free.coverage()[0].captured == 40 or fast_mode()
+assert .4 < free.coverage()[0].high_quality < .5 or fast_mode()
 coverage_table(free.coverage())
 
 # %% [markdown]
-# All forty modes are captured. Now keep four latents fixed and let the first one go from $-\pi$ to $\pi$.
+# In this one seed all forty modes are captured, and nearly half of the samples are good. (The column "null" is uniform noise. It captures nearly as many modes, with few good samples.) Now keep four latents fixed and let the first one go from $-\pi$ to $\pi$.
 #
 # **Predict:** the points are on a circle and the latent is an angle. How does the sample move while the latent goes round once?
 
@@ -92,18 +94,20 @@ def orbits(run, n: int = 20, stops: int = 100):
 
 # %%
 def draw(ax, run, title: str, n: int = 5):
-    "Orbits of seed 0, with an arrow where the latent is zero."
-    for line in orbits(run, n)[0]:
+    "Orbits of seed 0; the first one has an arrow where the latent is zero."
+    lines = orbits(run, n)[0]
+    for line in lines:
         ax.plot(*line.T, c=FAKE, lw=1)
-        ax.annotate("", line[58], line[50], arrowprops={"arrowstyle": "->", "color": MISSING})
+    arrow = {"arrowstyle": "->", "color": MISSING}
+    ax.annotate("", lines[0, 58], lines[0, 50], arrowprops=arrow)
     ax.plot(*data.centers.T, "o", c=REAL, ms=3)
     ax.set(title=title, xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xlabel="x", ylabel="y")
 
 # %%
 figure, ax = axes(size=(3.2, 3.2))
 draw(ax, free, "no directions")
-Picture(figure, "Five orbits of the first latent: little loops and wiggles here and there on the "
-        "circle, none goes round it")
+Picture(figure, "Five orbits of the first latent: little loops and wiggles on the circle and "
+        "inside it, none goes round it")
 
 # %% [markdown]
 # The samples stay in one region. Two numbers measure this. The **winding** counts how often an orbit, the path of one sample, goes round the centre. The **lock** compares two angles, that of the sample and the latent. If they differ by a constant, the lock is 1; if they are independent, it is 0. It is the length of the mean of the differences, taken as unit vectors.
@@ -149,16 +153,18 @@ def in_words(found: dict) -> dict:
 
 # %%
 found = {"no directions": without_directions()}
-in_words(found)
+locks = found["no directions"]["lock"]
+assert sum(lock < .1 for lock in locks) == 7 or fast_mode()
+in_words(found), "largest lock:", round(max(locks), 2), "of seed", locks.index(max(locks))
 
 # %% [markdown]
-# This is no failure of the training. The game compares two distributions of points. So the distribution must be right, and nothing says which latent moves a sample where.
+# No orbit goes round on average, and in seven of eight seeds the lock is below 0.1. One seed has a lock of 0.45, so there the first latent and the angle of the sample are related by chance. This is no failure of the training. The game compares two distributions of points. So the distribution must be right, and nothing says which latent moves a sample where.
 
 # %% [markdown]
 # ## Data with tangents: currents
 # Often more is known about data. A picture can be turned, moved or brightened; a frame of a film has a next one. Then each real point $x_i$ has a *tangent* $\tau_i$, a vector that says how it changes, or $k$ of them. How can such data be compared with a generator?
 #
-# A critic $f$ gives each point a number. A critic of points *and* vectors is a **form**. With one vector it is a vector field $w$, a function that gives a vector at each point, and its value is the product $w(x)\cdot v$: how far the movement $v$ goes in the direction of $w$. With $k$ vectors it is a **k-form**. Ours has $k$ vector fields $w_1,\dots,w_k$, and its value is a determinant:
+# A critic $f$ gives each point a number. A critic of points *and* vectors that is linear in every vector, and changes its sign when two vectors change places, is a **form**. With one vector it is a vector field $w$, a function that gives a vector at each point, and its value is the product $w(x)\cdot v$: how far the movement $v$ goes in the direction of $w$. With $k$ vectors it is a **k-form**. Ours is a product of $k$ vector fields $w_1,\dots,w_k$, and its value is a determinant (from $k=2$ vectors in $d=4$ dimensions on, not every form is such a product):
 #
 # $$\omega(x;v_1,\dots,v_k)=\det\big[\,w_i(x)\cdot v_j\,\big]_{ij}.$$
 
@@ -176,7 +182,8 @@ Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at e
 def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
     """The value of a k-form at k vectors, det[wᵢ·vⱼ] of its fields w and the vectors, `(*points,)`.
 
-    It changes its sign when two vectors change places. `ValueError` for more fields than numbers.
+    It changes its sign when two vectors change places. `ValueError` for more fields than numbers of
+    a point, d.
     """
     k, d = forms.shape[-2:]
     if k > d:
@@ -242,6 +249,7 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
 
     Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
     numbers of an example. Both are differentiable in G's weights, unless gradients are off.
+    `ValueError` for more directions than latents. (Möllenhoff and Cremers 2019.)
     """
     if k > z.shape[-1]:
         raise ValueError(f"z: expected at least k={k} latents, got {tuple(z.shape)}")
@@ -268,7 +276,7 @@ assert torch.equal(x, net(z)) and torch.allclose(columns, by_difference, atol=1e
 #
 # $$\mathbb F_\lambda(T)=\sup\big\{T(\omega):\ \|\omega\|\le\lambda,\ \|d\omega\|\le1\big\}=\min_B\ \lambda\,\mathbf M(T-\partial B)+\mathbf M(B).$$
 #
-# The right side explains it. *Sweep* a part of $T$ over a surface $B$, which costs its area $\mathbf M(B)$. *Erase* the rest, which costs $\lambda$ times its length. For points, $k=0$ and $\lambda=\infty$, it is the Wasserstein distance of chapter [1.4](../1_game/04_wasserstein.ipynb).
+# The right side explains it. *Sweep* a part of $T$ over a surface $B$, whose border $\partial B$ covers that part; this costs the area $\mathbf M(B)$. *Erase* the rest, which costs $\lambda$ times its length $\mathbf M(T-\partial B)$. ($\mathbf M$ is the area of a surface, the length of a curve, the number of points.) For points of equal number, $k=0$ and $\lambda=\infty$, it is the Wasserstein distance $W_1$ of chapter [1.4](../1_game/04_wasserstein.ipynb), times that number.
 #
 # On a grid of edges and cells it is a linear program. Each edge has a number of at most $\lambda$ in size, and the numbers around each cell sum to at most its area.
 
@@ -335,13 +343,14 @@ assert all(abs(f - 2 * h) < 1e-7 for f, h in zip(loops, moved))
 # %%
 backwards = apart(loop(4), -loop(4))
 assert abs(backwards - 2) < 1e-7
+assert all(abs(sticks[i] / (loops[i] / 4) - 6) < 1e-6 for i in (0, 1))  # h = 0.25 and 0.5
 {"arrow, per length": sticks, "square, per length": [f / 4 for f in loops],
  "square, backwards": backwards}
 
 # %% [markdown]
-# The arrow costs six times as much as the square, and from $h=\tfrac23$ on it is cheaper to erase it. For a shorter arrow this happens earlier, at $h=2\lambda\ell/(\ell+2\lambda)$. For a tangent *at a point* it is at $h=0$. **A closed curve can be swept; a single arrow can only be erased.** Forty tangents on a circle are nearly a closed curve. Five tangents are five single arrows. The section on five points tests what follows from that.
+# Per unit of length the arrow costs six times as much as the square while it is swept, and from $h=\tfrac23$ on it is cheaper to erase it. For a shorter arrow this happens earlier, at $h=2\lambda\ell/(\ell+2\lambda)$. For a tangent *at a point* it is at $h=0$. **So a closed curve can be swept aside at a small cost. The tangent at a single point cannot: it has no length, so erasing it is always cheaper.** Forty tangents on a circle are nearly a closed curve. Five tangents are five single arrows. The section on five points tests what follows from that.
 #
-# The sense counts too: the same square in the opposite sense is as far as two squares.
+# The sense counts too: to turn the square into the same square in the opposite sense costs the area of the square twice.
 
 # %% [markdown]
 # ## A critic that is a form
@@ -355,7 +364,11 @@ assert abs(backwards - 2) < 1e-7
 #| export
 @checked
 def comass(forms: Vectors) -> Tensor:
-    "The comass, the largest value of a k-form at k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
+    """The comass, the largest value of a k-form at k orthonormal vectors, √det[wᵢ·wⱼ].
+
+    Forms `(*points, k, d)` give `(*points,)`. A small number under the root makes the gradient
+    finite at zero, where the value is 1e-6.
+    """
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 
@@ -375,7 +388,10 @@ Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs ba
 #| export
 @checked
 def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
-    "k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely."
+    """k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely.
+
+    `ValueError` for k > d.
+    """
     if k > x.shape[-1]:
         raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
     kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
@@ -411,6 +427,7 @@ def exterior_derivative(form: Form, x: Points,
     """The exterior derivative dω at k + 1 vectors, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
+    `ValueError` if the number of fields does not fit the frame.
     """
     k = frame.shape[-2] - 1
     others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
@@ -435,7 +452,13 @@ tries = random_frames(torch.zeros(20_000, 4, dtype=torch.float64), 2, generator=
 answers = form_on_vectors(w.expand(20_000, -1, -1), tries)
 assert (tries @ tries.mT - torch.eye(2)).abs().max() < 1e-12
 assert answers.max() <= comass(w) and answers.max() > .95 * comass(w)
+assert .3 < answers.abs().mean() / comass(w) < .36
 comass(w).item(), answers.max().item(), answers.abs().mean().item()
+
+# %%
+single = random_frames(torch.zeros(20_000, 64), 1, generator=g)[:, 0, 0].abs().mean()
+assert abs(single - .1) < .005  # of a field of length one in 64 dimensions
+single.item()
 
 # %%
 def turning(x):
@@ -468,7 +491,7 @@ assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e
 (exterior_derivative(field, x, frame) - by_quotient).abs().max().item()
 
 # %% [markdown]
-# The paper's code takes the value at *one random frame* for the size of the form. The third number above shows the mistake: the average is a third of the true size already for two vectors in four dimensions, and for a single vector of 64 pixels it is a tenth. We use the exact root. For $d\omega$ there is such a formula only if $d=k+1$, where all frames agree; elsewhere we use a random frame as they do. Two more details differ. Their penalty is evaluated at real points only, so nothing bounds the form at generated ones. And it uses the *mean* gradient norm of a batch, which single points may exceed.
+# The paper's code takes the value at *one random frame* for the size of the form. The third number above shows the mistake: the average is a third of the true size already for two vectors in four dimensions, and for a single vector of 64 pixels it is a tenth (the number below it). We use the exact root. For $d\omega$ an exact size is cheap only for functions ($k=0$, the gradient) and for $d=k+1$, where all frames agree, as on the circle. For other forms we use a random frame as they do. Two more details differ. Their penalty is evaluated at real points only, so nothing bounds the form at generated ones. And it uses the *mean* gradient norm of a batch, which single points may exceed.
 
 # %%
 #| export
@@ -481,8 +504,8 @@ def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
 
     The mean over the batch of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊². A form without vectors is a function,
     `(*runs, batch)`: its size is |f|, its derivative the gradient, and both are exact. With vectors
-    the size is exact, and the derivative is taken at one random frame (Möllenhoff and Cremers 2019,
-    section 5).
+    the size is exact, and the derivative is taken at one random frame, as in Möllenhoff and Cremers
+    2019. `ValueError` for values that are neither scores nor fields.
     """
     x = x.detach().requires_grad_()
     values = _form_values(form, x)
@@ -519,7 +542,7 @@ error_message(flat_penalty, lambda x: x, torch.randn(4, 2))
 #
 # $$\min_G\max_{f,\,\omega}\ \mathbb E f(x)-\mathbb E f(G(z))\;+\;c\,\Big(\mathbb E\,\omega(x;\tau)-\mathbb E\,\omega\big(G(z);J_Ge_1,\dots,J_Ge_k\big)\Big).$$
 #
-# (The paper adds them to one critic, $f+a\,\omega$, with a network for $f$ and one for each field, and bounds the sum.) What is known of the data is given by name. `tangent_around` is the unit tangent of a circle about the origin. `tangent_right`, `tangent_down` and `tangent_turn` say how a picture changes when it moves by a pixel or turns by a radian.
+# (The paper adds them to one critic, $f+a\,\omega$, with a network for $f$ and one for each field, and bounds the sum.) With two critics that have bounds of their own, $G$ minimises the sum of two flat norms: that of the points, and $c$ times that of the points with their tangents. What is known of the data is given by name. `tangent_around` is the unit tangent of a circle about the origin. `tangent_right`, `tangent_down` and `tangent_turn` say how a picture changes when it moves by a pixel or turns by a radian.
 
 # %%
 #| export
@@ -551,7 +574,7 @@ def _differences(x: Annotated[Tensor, Shape("*lead height width")]) -> tuple[Ten
 # %%
 #| export
 def tangent_down(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they move down, for each pixel."
+    "How pictures `(*, channels, h, w)` change when they move down, per pixel, in their shape."
     return -_differences(x)[0]
 
 
@@ -561,7 +584,7 @@ def tangent_down(x: Tensor) -> Tensor:
 # %%
 #| export
 def tangent_right(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they move to the right, for each pixel."
+    "How pictures `(*, channels, h, w)` change when they move right, per pixel, in their shape."
     return -_differences(x)[1]
 
 
@@ -571,12 +594,31 @@ def tangent_right(x: Tensor) -> Tensor:
 # %%
 #| export
 def tangent_turn(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they turn clockwise, for each radian."
-    fall, rise = _differences(x)
+    "How pictures `(*, channels, h, w)` change when they turn clockwise, per radian."
+    down, right = _differences(x)
     rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2
                      for n in x.shape[-2:])
-    return rows[:, None] * rise - columns * fall
+    return rows[:, None] * right - columns * down
 
+
+# %% [markdown]
+# **Fidelity.** A wide blob on a 24×24 picture is moved by a ten-thousandth of a pixel, and turned by a ten-thousandth of a radian. The change, divided by that number, should be the tangent, up to the error of the central differences.
+
+# %%
+def blob(down=0., right=0., turn=0.):
+    "An oval blob beside the middle of a 24×24 picture, moved, or turned clockwise."
+    y, x = torch.meshgrid(*[torch.arange(24., dtype=torch.float64) - 11.5] * 2, indexing="ij")
+    y, x = y - down, x - right
+    y, x = y * math.cos(turn) - x * math.sin(turn), y * math.sin(turn) + x * math.cos(turn)
+    return torch.exp(-((x - 3) / 4) ** 2 - ((y - 1) / 3) ** 2)[None]
+
+
+# %%
+for name, tangent in (("down", tangent_down), ("right", tangent_right), ("turn", tangent_turn)):
+    change = (blob(**{name: 1e-4}) - blob()) / 1e-4
+    off = (tangent(blob()) - change).norm() / change.norm()
+    assert off < .1
+    print(f"{name:5} relative error {off:.3f}")
 
 # %% [markdown]
 # The game finds the directions by these names.
@@ -593,7 +635,10 @@ TANGENTS = {"around": tangent_around, "down": tangent_down,
 # %%
 #| export
 class AngleGenerator(nn.Module):
-    "A generator whose first latents are angles: its network gets their cosines and sines."
+    """A generator whose first latents are angles: its network gets their cosines and sines.
+
+    Latents `(*lead, latent)` give examples `(*lead, *event)`.
+    """
     @checked
     def __init__(self, net: Critic, angles: Index):
         super().__init__()
@@ -828,16 +873,63 @@ def with_directions(total=600):
     return measured(train(Currents(), stop=total))
 
 found["around"] = with_directions()
-good = {name: interval(row["good"], low=0, high=1) for name, row in found.items()}
-more = interval([a - b for a, b in zip(found["around"]["good"], found["no directions"]["good"])])
-assert more.low > 0 or fast_mode()
-in_words(found), good, more
+in_words(found)
 
 # %% [markdown]
-# With the tangents the sample goes round once, in all eight seeds, for all twenty draws of the other four latents. The first latent *is* the angle, up to a shift that no tangent can determine. In these eight seeds somewhat more samples are good than without directions (0.53 against 0.47; the last number is the difference, seed by seed). But the two games also differ in the rate and in the turns of the critic. The recorded trainings took 13.1 processor seconds without directions and 13.6 with them.
+# Does the form cost good samples? The two games differ in the rate and in the turns of the critics. So we train the form a second time with the settings of the game without directions: a rate of 0.01, three turns.
+
+# %%
+equal = Currents(n_critic=3, optimiser=Optimiser(1e-2))
+
+# %%
+@experiment("03_currents", early=10)
+def at_equal_settings(total=600):
+    "Eight seeds with the tangents, at the rate and the turns of the game without directions."
+    return measured(train(equal, stop=total))
+
+found["around, equal settings"] = at_equal_settings()
+good = {name: interval(row["good"], low=0, high=1) for name, row in found.items()}
+
+# %%
+def more_good(one: str, other: str):
+    "By how much the share of good samples is higher in one game, seed by seed."
+    return interval([a - b for a, b in zip(found[one]["good"], found[other]["good"])])
+
+
+# %%
+{name: f"{share:.2f}" for name, share in good.items()}, {
+    name: f"{more_good(name, 'no directions'):.3f}" for name in list(good)[1:]}
+
+# %% [markdown]
+# With the tangents the sample goes round once in all eight seeds, on average over twenty draws of the other four latents. The first latent *is* the angle, up to a shift that no tangent can determine. At equal settings no fewer samples are good than without directions (the second line is the difference, seed by seed). The price is time, a second critic and derivatives of $G$. We measure it for eight seeds, the fastest of three times ten steps:
+
+# %%
+from time import process_time
+
+# %%
+def pace(rules, repeats: int = 3) -> float:
+    "Processor milliseconds of a step of eight seeds, the fastest of three times ten steps."
+    run, times = Run(rules, data, runs=8, batch=64, device="cpu").step(2), []
+    for _ in range(repeats):
+        start = process_time()
+        run.step(10)
+        times.append((process_time() - start) * 100)
+    return min(times)
+
+
+# %%
+paces = {"no directions, three turns": no_directions, "around, three turns": equal,
+         "around, one turn": Currents()}
+paces = {name: pace(rules) for name, rules in paces.items()}
+assert paces["around, three turns"] > 1.5 * paces["no directions, three turns"] or fast_mode()
+assert paces["around, one turn"] < paces["around, three turns"] / 1.5 or fast_mode()
+{name: f"{ms:.1f} ms" for name, ms in paces.items()}
+
+# %% [markdown]
+# At equal turns a step takes more than one and a half times as long with the form (the exact ratio differs between machines). With one turn of the critics it takes much less than with three, and the first latent goes round all the same.
 #
 # ## Was a form needed?
-# A simpler loss needs no forms. Find the real point nearest to the sample, and train the sample to move along its tangent, with the loss $\|J_Ge_1-\tau_{\text{nearest}}\|^2$. (Weights from 0.1 to 100 and lower rates gave the same result in trials that are not shown.)
+# A simpler loss needs no forms. Find the real point nearest to the sample, and train the sample to move along its tangent, with the loss $\|J_Ge_1-\tau_{\text{nearest}}\|^2$.
 
 # %%
 class NearestTangent(Currents):
@@ -881,6 +973,33 @@ for size in (0., .1, .2):  # v is the derivative of size (cos t + sin 2t, sin t)
 assert loss[0] < loss[1] < loss[2]
 loss
 
+# %% [markdown]
+# This names the cause: each sample is asked alone. So ask the *batch* instead: the mean speed along the tangents of the nearest real points shall be one, $\big(\mathbb E\,(J_Ge_1\cdot\tau_{\text{nearest}})-1\big)^2$. This loss has no form and no second critic either.
+#
+# **Predict:** does the sample go round now?
+
+# %%
+class MeanSpeed(Currents):
+    "No form: the mean speed along the tangents of the nearest real points is asked to be one."
+    turns = "D D D G"
+
+    def loss_G(self, t):
+        fake, moves = push_forward(t.G, t.z, 1)
+        near = torch.cdist(fake.detach(), t.x).argmin(-1)
+        asked = tangent_around(t.x).gather(1, near[..., None].expand_as(fake))
+        speed = (moves[:, :, 0] * asked).sum(-1).mean(-1)
+        return -t.D(fake).mean(-1) + self.weight * (speed - 1).square()
+
+# %%
+@experiment("03_currents", early=10)
+def mean_speed(total=600):
+    "Eight seeds whose mean speed along the nearest tangents is asked to be one."
+    return measured(train(MeanSpeed(weight=1., optimiser=Optimiser(1e-2)), stop=total))
+
+found["mean speed"] = mean_speed()
+good["mean speed"] = interval(found["mean speed"]["good"], low=0, high=1)
+in_words(found), good
+
 # %%
 turns = {name: interval(row["winding"]) for name, row in found.items()}
 claim("A direction given by tangents makes the first latent go once round the data",
@@ -890,10 +1009,10 @@ claim("A direction given by tangents makes the first latent go once round the da
       holds=turns["around"].low > .95 > turns["no directions"].high)
 
 # %%
-claim("The direction costs nothing: as many samples are good as without it, in about the same time",
-      paper="this course", section="high quality on the circle",
-      ours=good["around"], baseline=good["no directions"],
-      holds=good["around"].high >= good["no directions"].mean)
+claim("With the tangents as many samples are good as without them, at the same rate and turns",
+      paper="this course", section="high quality on the circle, within 0.02",
+      ours=good["around, equal settings"], baseline=good["no directions"],
+      holds=more_good("around, equal settings", "no directions").low > -.02)
 
 # %%
 claim("Asking every sample to move like the nearest real point does it too",
@@ -901,19 +1020,36 @@ claim("Asking every sample to move like the nearest real point does it too",
       ours=f"{turns['nearest tangent']:.3f}", baseline=f"{turns['no directions']:.3f}",
       holds=turns["nearest tangent"].low > .95, expect=False)
 
+# %%
+claim("A loss on the mean speed of a batch, without a form, makes the latent go round too",
+      paper="this course", section="a loss on each batch",
+      ours=f"{turns['mean speed']:.3f}", baseline=f"{turns['no directions']:.3f}",
+      holds=turns["mean speed"].low > .95)
+
+# %%
+best = max(("around", "around, equal settings"), key=lambda name: good[name].mean)
+claim("The better of two settings of the form brings more good samples than that loss",
+      paper="this course", section="high quality on the circle",
+      ours=f"{good[best]} ({best})", baseline=good["mean speed"],
+      holds=more_good(best, "mean speed").low > 0, expect=False)
+
+# %% [markdown]
+# So on this data no form was needed: the loss on the mean speed has the same winding, and its share of good samples is not lower. What the form has more: it needs no nearest real point, it compares $k$ directions at once, and its bounds also limit movements across the data. This chapter does not test whether that matters on other data.
+
 # %% [markdown]
 # ## What is from the paper
 # | Part of the paper | In this chapter |
 # |---|---|
-# | currents, push-forward, flat norm | faithful; the flat norm is computed exactly on a grid |
-# | critic $f+a\,\omega$, bounded as a sum | simplified: two critics, each with its own bounds; one network for all fields |
-# | penalties on the size and on $d\omega$ | the size is exact instead of one random frame; also at points between real and generated ones |
-# | five points on a circle, 2,000 steps with five critic turns | simplified: forty points, 600 steps, one critic turn; five points below |
+# | currents, push-forward, flat norm | faithful; the flat norm is computed exactly for currents on the edges of a grid, with λ as a bound on each edge |
+# | k-forms | products of k fields, as in the code |
+# | critic $f+a\,\omega$, bounded as a sum | simplified: two critics, each with its own bounds, so $G$ minimises a sum of two flat norms; one network for all fields; weight 1 where the code has $a=0.1$ |
+# | penalties on the size and on $d\omega$ | the size is exact instead of one random frame; also at points between real and generated ones; the bound on the gradient of $f$ is 1, in the code it depends on $k$ |
+# | five points on a circle, 2,000 steps with five critic turns | simplified: forty points, 600 steps, one critic turn, a rate of 0.004 instead of $10^{-4}$, batches of 64 instead of 5, smaller networks; five points below |
 # | MNIST with rotation and thickness ($k=2$) | left out; `down`, `right` and `turn` work on pictures, but no such training is shown |
 # | the flat norm is Lipschitz in the weights of $G$ | not proven |
 
 # %% [markdown]
-# ## Five points: the loop does not stay
+# ## Five points: with the form the loop does not stay
 # The paper's example has *five* points, not forty, and its loop goes through them. By the calculation above five arrows are single arrows, so a good critic should erase them. We watch the winding over time, with five points and with forty.
 #
 # **Predict:** what does more training do to the loop through five points?
@@ -922,9 +1058,9 @@ claim("Asking every sample to move like the nearest real point does it too",
 moments = (50, 100, 150, 250, 400, 600)
 
 # %%
-def over_time(modes, total):
+def over_time(modes, total, rules=Currents()):
     "Winding of eight seeds at several moments of a training at a constant rate."
-    run, rows = Run(Currents(), modes, batch=64, average=.99, device="cpu"), []
+    run, rows = Run(rules, modes, batch=64, average=.99, device="cpu"), []
     for n in moments:
         run.step(min(n, total) - run.steps)
         rows.append(windings(run).mean(1))
@@ -938,30 +1074,57 @@ def winding_over_time(total=600):
     return {"five": over_time(ring(5, std=.02), total), "forty": over_time(data, total)}
 
 
+# %% [markdown]
+# The loss on the mean speed is trained on the same five points, at the same constant rate, once with one turn of the critic as the form has it, and once with three.
+
+# %%
+class OneTurn(MeanSpeed):
+    "The loss on the mean speed with one turn of the critic."
+    turns = "D G"
+
+
+# %%
+@experiment("03_currents", early=10)
+def five_without_a_form(total=600):
+    "Winding over time with five points, for the loss on the mean speed."
+    five = ring(5, std=.02)
+    return {"one turn": over_time(five, total, OneTurn()),
+            "three turns": over_time(five, total, MeanSpeed())}
+
+
 # %%
 few, many = ([interval(row) for row in rows] for rows in winding_over_time().values())
+no_form = {name: [interval(row) for row in rows] for name, rows in five_without_a_form().items()}
 
 # %%
 figure, ax = axes(size=(4.4, 2.8))
 for rows, colour, mark, label in ((many, REAL, "o-", "forty points"),
-                                  (few, FAKE, "x--", "five points")):
+                                  (few, FAKE, "x--", "five points"),
+                                  (no_form["one turn"], MISSING, "s:", "five points, no form")):
     ax.plot(moments, [r.mean for r in rows], mark, c=colour, label=label)
     ax.fill_between(moments, [r.low for r in rows], [r.high for r in rows],
                     color=colour, alpha=.2, lw=0)
-ax.set(xlabel="steps", ylabel="winding")
-ax.legend(frameon=False, loc=(.2, .05))
+ax.set(xlabel="steps", ylabel="winding", ylim=(-.05, 1.08))
+ax.legend(frameon=False, loc=(.02, .02))
 Picture(figure, "Winding against steps: with forty points it reaches one and stays; with five it "
-        "reaches one and comes undone")
+        "reaches one and is lost; with five and no form it stays")
 
 # %%
-claim("The loop through five points stays when training goes on",
-      paper="this course", section="five points on a circle",
-      ours=few[-1], baseline=many[-1], holds=few[-1].low > .95, expect=False)
+claim("With the form the loop through five points stays when training goes on",
+      paper="this course", section="five points on a circle, 600 steps",
+      ours=few[-1],
+      baseline=f"{many[-1]} (forty points); {no_form['one turn'][-1]} (five, no form)",
+      holds=few[-1].low > .95, expect=False)
+
+# %%
+assert max(row.mean for row in few) > .95 or fast_mode()  # it was there
+assert all(rows[-1].low > .95 for rows in (many, *no_form.values())) or fast_mode()
+{name: f"{rows[-1]:.2f}" for name, rows in no_form.items()}
 
 # %% [markdown]
-# With five points the loop appears and then disappears. An explanation that fits, but that we did not test: young critics cannot yet resolve the space between the points, so a loop through the arrows fits them; later they find the ends of the arrows, as the calculation of the flat norm says. Only more points made the loop stay. In trials that are not shown, lower rates made the same happen later, and the penalty at real points only changed nothing.
+# With five points and a learned form the loop appears and then disappears. With more points it stays. With five points it stays, too, when the fixed loss on the mean speed takes the place of the form, with one turn of the critic as with three. So five points alone do not undo the loop. An explanation that fits, but that we did not test: young critics cannot yet resolve the space between the points, so a loop through the arrows fits them; later the form finds the ends of the arrows, as the calculation of the flat norm says.
 #
-# The paper stops after 2,000 steps at a rate of $10^{-4}$, and its figure shows the loop. We did not run those settings, so this is no statement about its figure.
+# The paper's code stops after 2,000 steps at a rate of $10^{-4}$, with five turns of the critic. We did not run those settings, so this is no statement about its figure.
 
 # %% [markdown]
 # ## Three traps
@@ -991,6 +1154,12 @@ for name, row in traps().items():
                               for k in ("lock", "backwards", "good"))
     print(f"{name:16} winding {interval(row['winding']):.2f}  lock {lock:.2f}  "
           f"lock backwards {backwards:.2f}  good {share:.2f}")
+
+# %%
+tried = {name: {k: interval(v) for k, v in row.items()} for name, row in traps().items()}
+assert abs(tried["backwards"]["winding"].mean + 1) < .01 or fast_mode()
+half, right = (tried[name]["good"] for name in ("half speed", "as it should be"))
+assert half.high < .05 < right.low and tried["half speed"]["winding"].mean > .8 or fast_mode()
 
 # %% [markdown]
 # At half speed most orbits still go round, and hardly a sample is on the circle. A likely reason: no closed curve round the circle satisfies both critics.
@@ -1064,8 +1233,7 @@ def film(rules, stops=(0, 20, 40, 80, 150, 300)):
         figure, ax = axes(size=(2.8, 2.8))
         draw(ax, run, "")
         mean = windings(run).mean()
-        shots.append(Picture(figure, f"step {n}: five orbits of the first latent, "
-                                     f"winding {mean:.2f} on average"))
+        shots.append(Picture(figure, f"five orbits of the first latent, winding {mean:.2f}"))
     return Film(shots, [f"step {n}" for n in stops])
 
 
@@ -1096,13 +1264,29 @@ my_W = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2 * 64), nn.Unf
 pictures = torch.rand(16, 1, 8, 8)
 tangents = torch.stack([tangent_down(pictures).flatten(1), tangent_turn(pictures).flatten(1)], 1)
 x = pictures.flatten(1)
-fake, moves = push_forward(my_G, torch.rand(16, 8) * 2 - 1, 2)
+z = (torch.rand(16, 8) * 2 - 1) * math.pi
+
+# %% [markdown]
+# The critics' turn. $G$ gets no gradient here, and the penalty is also at points between real and generated ones:
 
 # %%
+with torch.no_grad():
+    fake, moves = push_forward(my_G, z, 2)
+seen = torch.cat([x, torch.lerp(fake, x, torch.rand(16, 1))])
 by_D = my_D(x).mean() - my_D(fake).mean()
 by_W = form_on_vectors(my_W(x), tangents).mean() - form_on_vectors(my_W(fake), moves).mean()
-loss_d = -(by_D + by_W) + 10 * (flat_penalty(my_D, x) + flat_penalty(my_W, x))
+loss_d = -(by_D + by_W) + 10 * (flat_penalty(my_D, seen) + flat_penalty(my_W, seen))
 loss_d.backward()
+assert all(p.grad is None for p in my_G.parameters())
+
+# %% [markdown]
+# The turn of $G$. Now the samples and their derivatives keep their graph:
+
+# %%
+fake, moves = push_forward(my_G, z, 2)
+loss_g = -my_D(fake).mean() - form_on_vectors(my_W(fake), moves).mean()
+loss_g.backward()
+assert all(p.grad is not None for p in my_G.parameters())
 
 # %% [markdown]
 # ## Exercises
@@ -1226,10 +1410,10 @@ grade_moves(answer)
 
 # %% [markdown]
 # ## Recap
-# - A distribution of points does not determine what a latent does. Tangents do, if the critic is a form, which measures them.
-# - The flat norm is the cost of sweeping one part and erasing the rest. Closed curves can be swept; single arrows cannot.
-# - With forty points and their tangents the first latent goes round the circle once, on every seed, with at least as many good samples. A loss that compares every sample with its nearest tangent does not do this.
-# - With five points the loop appears and disappears during the training. A picture at one step is no proof of a minimum.
+# - A distribution of points does not determine what a latent does. Tangents do, if the loss measures them.
+# - The flat norm is the cost of sweeping one part and erasing the rest. A closed curve is cheap to sweep aside; the tangent at a single point is always cheaper to erase.
+# - With forty points and their tangents the first latent goes round the circle once, on every seed, with at least as many good samples, in more time per step. A loss that compares every sample with its nearest tangent does not do this. A loss on the *mean* speed of a batch does, without a form.
+# - With five points and a learned form the loop appears and disappears in this game; with the loss on the mean speed it stays. A picture at one step is no proof of a minimum.
 # - Speed, sense and the width of the latent must fit the data. Two directions determine only their plane.
 #
 # **For later.**
@@ -1322,11 +1506,11 @@ def along(G, z, j=0):
 
 # %%
 #| export course.graders.currents
-def quotient(G, z):
+def quotient(G, z, step=.1):
     "A wrong answer: a difference quotient, which is not exact."
     shift = torch.zeros_like(z)
-    shift[:, 0] = .1
-    return (G(z + shift) - G(z)) / .1
+    shift[:, 0] = step
+    return (G(z + shift) - G(z - shift)) / (2 * step)
 
 # %%
 #| export course.graders.currents
@@ -1338,8 +1522,9 @@ def summed(G, z):
 # %%
 #| export course.graders.currents
 @exercise(accepts=[along],
-          rejects=[quotient, summed, lambda G, z: along(G, z).detach(),
-                   lambda G, z: along(G, z, 1), lambda G, z: G(z),
+          rejects=[quotient, lambda G, z: quotient(G, z, 1e-5), summed,
+                   lambda G, z: along(G, z).detach(), lambda G, z: along(G, z, 1),
+                   lambda G, z: G(z),
                    lambda G, z: along(G, z) + along(G, z, 1)])
 def grade_moves(moves):
     g = torch.Generator().manual_seed(0)
@@ -1348,7 +1533,8 @@ def grade_moves(moves):
     known = (1 - (z @ W).tanh().square()) * W[0]  # of G(z) = tanh(z W)
     found = moves(lambda z: (z @ W).tanh(), z)
     assert found.shape == (5, 2), "one vector of the length of a sample for each latent"
-    assert torch.allclose(found, known, atol=1e-9), "not the derivative along the first latent"
+    assert torch.allclose(found, known, rtol=0, atol=1e-13), \
+        "not exactly the derivative along the first latent"
     assert found.requires_grad, "the result has no gradient in the weights"
     same = (torch.autograd.grad(value.square().sum(), W)[0] for value in (found, known))
-    assert torch.allclose(*same), "its gradient in the weights is not right"
+    assert torch.allclose(*same, rtol=0, atol=1e-11), "its gradient in the weights is not right"
