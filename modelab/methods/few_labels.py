@@ -34,9 +34,8 @@ __all__ = ['LABEL_SOURCES', 'PositiveShare', 'ProjectionDiscriminator', 'FewLabe
 class ProjectionDiscriminator(nn.Module):
     """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads.
 
-    D(x, y) gives logits (*runs, batch) of examples (*runs, batch, *event) and classes y
-    (*runs, batch), int64; D(x) is the part that is the same for all classes. `ValueError` for a
-    class that is not among the `classes`.
+    D(x, y): logits (*runs, batch) of examples (*runs, batch, *event) and classes y, int64. D(x) is
+    the part that is the same for all classes. `ValueError` for a class that there is not.
     """
     @checked
     def __init__(self, body: Network,  # x to features φ(x), (*runs, batch, features)
@@ -107,8 +106,8 @@ class FewLabels(ZeroCentred):
         kw, nets = dict(runs=runs, generator=generator), self.networks
         width, kind = nets.d_width or nets.width, nets.kind or "mlp"
         n = 8 * width if self.D is None and kind == "conv" else width
-        features = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
-        body = make_player("D", self.D, features, scores=False, **kw)
+        own = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
+        body = make_player("D", self.D, own, scores=False, **kw)
         D = ProjectionDiscriminator(body, n, self.classes, **kw)
         inputs = latent + self.classes
         G = make_player("G", self.G, lambda: nets.generator(inputs, event, **kw), **kw)

@@ -206,9 +206,8 @@ def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) 
 class ProjectionDiscriminator(nn.Module):
     """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads.
 
-    D(x, y) gives logits (*runs, batch) of examples (*runs, batch, *event) and classes y
-    (*runs, batch), int64; D(x) is the part that is the same for all classes. `ValueError` for a
-    class that is not among the `classes`.
+    D(x, y): logits (*runs, batch) of examples (*runs, batch, *event) and classes y, int64. D(x) is
+    the part that is the same for all classes. `ValueError` for a class that there is not.
     """
     @checked
     def __init__(self, body: Network,  # x to features φ(x), (*runs, batch, features)
@@ -429,6 +428,7 @@ def log_p(logits, k) -> Tensor:
     "The log probability of class k."
     return logits.softmax(-1)[k].log()
 
+torch.manual_seed(0)
 P = LabelPredictor(nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Tanh()), 5, 3).double()
 x, y, more = torch.randn(4, 1, 8, 8).double(), torch.tensor([0, -1, 2, 1]), new[:2].double()
 by_hand = -sum(log_p(P.c(P.body(x[i:i + 1]))[0], y[i]) for i in (0, 2, 3)) / 3
@@ -797,8 +797,8 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
     kw, nets = dict(runs=runs, generator=generator), self.networks
     width, kind = nets.d_width or nets.width, nets.kind or "mlp"
     n = 8 * width if self.D is None and kind == "conv" else width
-    features = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
-    body = make_player("D", self.D, features, scores=False, **kw)
+    own = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
+    body = make_player("D", self.D, own, scores=False, **kw)
     D = ProjectionDiscriminator(body, n, self.classes, **kw)
     inputs = latent + self.classes
     G = make_player("G", self.G, lambda: nets.generator(inputs, event, **kw), **kw)
@@ -1310,7 +1310,8 @@ claim("A generator is more obedient than the fixed labels it was trained on", pa
 
 # %%
 assert .1 < gap("S³GAN", "10 %").high / found("all labels").mean < .12
-#
+
+# %% [markdown]
 # ## 28×28 digits with convolutions
 # The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1, which was not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures. *Real pictures* are training pictures with their true labels: the floor.
 #
