@@ -1,4 +1,4 @@
-"""The long comparison of chapter 5.9: cells filled, and classes predicted, by HexaGAN and by ordinary methods, on five tables.
+"""The long comparison of chapters 5.9 and 6.24: cells filled, and classes predicted, by HexaGAN and by ordinary methods, on five tables.
 
     pip install imbalanced-learn        # for SMOTE; without it this rival is left out
     python benchmarks/tabular.py        # goes on where it was stopped

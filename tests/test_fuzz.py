@@ -210,11 +210,10 @@ EXPLICIT = {
     **{f"networks.style.style_{name}": lambda: dict(event=(1, 8, 8), width=2, runs=2)
        for name in "discriminator encoder joint_discriminator".split()},
     "networks.style.path_length_penalty": lambda: dict(lengths=points(2, 5).abs(), mean=points(2).abs(), decay=.01),
-    "methods.tabular.ImputerNetwork": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
-    "methods.tabular.CellDiscriminator": lambda: dict(net=nn.Linear(2, 2)),
+    "methods.cell_game.ImputerNetwork": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
+    "methods.cell_game.CellDiscriminator": lambda: dict(net=nn.Linear(2, 2)),
     "methods.tabular_networks.balancing_labels": lambda: dict(labels=torch.eye(3)[[0, 0, 1]]),
-    "methods.tabular_networks.label_cross_entropy": lambda: dict(logits=points(3, 3), labels=torch.eye(3)[[0, 0, 1]], weights=shares(3).float()),
-    "methods.tabular.impute_rows": lambda: dict(
+    "methods.cell_game.impute_rows": lambda: dict(
         run=Run(Imputer(networks=Networks(width=4)), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
 }
 WRITTEN = {name: frozenset(words.split()) for name, words in {  # arguments that an author writes, not a user
@@ -249,8 +248,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
     "data.mixed_tables": "takes tables that HexaGAN has checked; test_tabular",
     "methods.tabular_estimator": "an estimator of scikit-learn, with its own checks; test_tabular",
-    **{f"methods.tabular_networks.{name}": "what HexaGAN is made of; test_tabular" for name in
-       "OneHiddenLayer HexaNetworks HexaTraining".split()},
+    **{f"methods.{name}": "what HexaGAN is made of; test_tabular" for name in
+       "tabular_networks.HexaNetworks tabular_networks.HexaTraining tabular_training.HexaBatch tabular_training.TableTraining".split()},
     "data.readers.is_archive": "takes a path that another function has checked; test_readers",
     "data.readers.join_parts": "is given parts by the functions that read or compute them; chapter 6.5",
     "data.readers.show_parts": "gives back what it was given, with a bar; chapter 6.5",
@@ -330,7 +329,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.mode_seeking.DeviationMLP": "a network for a game; test_mode_seeking",
     **{f"methods.mode_seeking.{name}": "what the unrolled game is made of; test_mode_seeking" for name in
        "AdamState adam_state unrolled_discriminator".split()},
-    "methods.tabular.PixelNetwork": "holds the network of a game; test_tabular",
+    "networks.cells": "what HexaGAN and its imputer are made of; test_tabular",
     "methods.wasserstein.optimal_partners": "only what `wasserstein_distance` calls; tested through it",
 }
 # even if they declare their arguments; a layer takes the dtype of its weights, as torch's own layers do

@@ -1,5 +1,6 @@
-"""Chapter 5.9: losses of cells against loops and Jacobians, the imputer game, HexaGAN's six losses, mixed tables, and the estimator."""
+"""Chapters 5.9 and 6.24: losses of cells against loops and Jacobians, the imputer game, HexaGAN's six losses, mixed tables, and the estimator."""
 
+import importlib
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
+from modelab._index import NAMES
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixed_tables import as_table, encode_columns, fit_columns, refill
@@ -28,8 +30,7 @@ from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_los
                                      PixelNetwork, row_rmse, TableRows)
 from modelab.methods.tabular_estimator import HexaGAN, split_labels
 from modelab.methods.tabular_networks import (balancing_labels, HexaBatch, HexaSettings,
-                                              HexaTraining, label_cross_entropy, OneHiddenLayer,
-                                              straight_through)
+                                              HexaTraining, OneHiddenLayer, straight_through)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -343,14 +344,6 @@ def test_gradient_of_squared_slopes_is_right():
     assert torch.autograd.gradcheck(of, (net.hidden.weight.detach().requires_grad_(), net.final.weight.detach().requires_grad_()))
 
 
-def test_cross_entropy_of_labels_is_torchs_and_weights_count():
-    logits, labels, w = randn(2, 5, 3), torch.stack([one_hot(0, 1, 2, 0, 1), one_hot(2, 2, 2, 0, 1)]), randn(2, 5, seed=3).abs()
-    for r in range(2):
-        each = nn.functional.cross_entropy(logits[r], labels[r].argmax(-1), reduction="none")
-        assert torch.isclose(label_cross_entropy(logits, labels)[r], each.mean())
-        assert torch.isclose(label_cross_entropy(logits, labels, w)[r], (w[r] * each).sum() / w[r].sum())
-
-
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.integers(0, 9))
 def test_generated_rows_bring_all_classes_to_one_number(labels, shift):
     both = torch.stack([one_hot(*labels, classes=4), one_hot(*[(c * shift) % 4 for c in labels], classes=4)])
@@ -529,6 +522,17 @@ def test_a_text_that_is_new_is_refused(people):
         encode_columns(columns, people)
 
 
+# names
+
+@pytest.mark.parametrize("module, names", [
+    ("tabular", "CellCritic CellDiscriminator EventShape impute_rows ImputerNetwork NoInfinity PixelNetwork TableRows"),
+    ("tabular_networks", "HexaBatch HexaSettings OneHiddenLayer OneHot PAPER_SETTINGS")])
+def test_names_are_still_found_where_they_were(module, names):
+    old = importlib.import_module(f"modelab.methods.{module}")
+    for name in names.split():
+        assert getattr(old, name) is getattr(importlib.import_module(f"modelab.{NAMES[name]}"), name) and name not in old.__all__
+
+
 # the estimator
 
 @pytest.mark.parametrize("y, classes, codes", [
@@ -594,6 +598,17 @@ def test_new_rows_are_of_the_class_that_was_asked_for(fitted):
     assert model.sample(9)[0].equals(model.sample(9)[0]) and len(model.sample(9, random_state=1)[1]) == 9
     with pytest.raises(ValueError, match="^y: expected 2 of the classes"):
         model.sample(2, ["large", "huge"])
+
+
+def test_new_rows_are_those_of_the_first_run(fitted):
+    X, _, _, _, model = fitted
+    nets, d = model.training_.nets, model.training_.x.shape[2]
+    labels = nn.functional.one_hot(torch.tensor([0, 1] * 6), 2).float().expand(2, -1, -1)
+    z = torch.from_numpy(np.random.RandomState(4).uniform(size=(12, d))).float().expand(2, -1, -1)
+    first, second = nets.generate(labels, z).detach().double().numpy()
+    rows, _ = model.sample(12, ["large", "small"] * 6, random_state=4)
+    size = model.columns_[0]
+    assert np.allclose(rows["size"], size.decode(first[:, :1]), atol=1e-5) and not np.allclose(first, second, atol=1e-3)
 
 
 def test_a_fit_repeats_and_takes_part_in_pipelines_and_searches(fitted):

@@ -5,45 +5,28 @@
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #bf6575e6
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn, Tensor
+from torch import Tensor
 
 from ..core.checks import check_shape
 from ..core.registry import register_game
-from ..core.seeding import Generators, rand, randint, randn
-from ..core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
-                                     Shape, Share, Wholes)
-from ..networks.convolutional import Conv, fold_runs, unfold_runs
-from ..networks.layers import evaluation_mode, make_player, mlp
-from ..networks.players import Networks, Player
-from ..training.game import AdversarialGame
+from ..core.seeding import Generators, rand, randint
+from ..core.signatures import Bools, checked, NonNegative, Shape, Share
+from ..data.table_rows import NoInfinity, TableRows  # these and the next: for older imports
+from .cell_game import (CellCritic, CellDiscriminator, CellGame, EventShape,
+                                       impute_rows, ImputerNetwork)
+from ..networks.cells import PixelNetwork
+from ..networks.players import Networks
 from ..training.optimiser import Optimiser
-from ..training.run import Run
 
 # %% auto #0
-__all__ = ['Rows', 'CellMask', 'CellCritic', 'EventShape', 'RECONSTRUCTED_CELLS', 'NOISE_PRIORS', 'NoInfinity', 'hide_cells',
-           'fill_holes', 'row_rmse', 'column_means', 'cell_discriminator_loss', 'cell_generator_loss',
-           'cell_reconstruction_loss', 'cell_penalty', 'ImputerNetwork', 'CellDiscriminator', 'PixelNetwork', 'Imputer',
-           'impute_rows', 'TableRows']
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #8acfaf5c
-@dataclass(frozen=True)
-class NoInfinity(Shape):
-    "Marks a table: a tensor as `Shape` does, with NaN where a value is missing, without infinity."
-
-    def check(self, name: str, value: Any) -> Tensor:
-        "`value`, if it is such a tensor."
-        value = super().check(name, value)
-        if value.isinf().any():
-            raise ValueError(f"{name}: expected finite numbers, or NaN for missing, got infinity")
-        return value
+__all__ = ['Rows', 'CellMask', 'hide_cells', 'fill_holes', 'row_rmse', 'column_means', 'cell_discriminator_loss',
+           'cell_generator_loss', 'cell_reconstruction_loss', 'cell_penalty', 'Imputer']
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #fb723aa2
 Rows = Annotated[Tensor, Shape("*runs n d")]  # NaN stands where a value is missing
@@ -61,10 +44,10 @@ def hide_cells(x: Rows,  # (*runs, n, d)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #777e3e6c
 @checked
-def fill_holes(x: Rows,  # with NaN in their holes
+def fill_holes(x: Rows,  # (*runs, n, d), with NaN in its holes
                filled: Rows,  # a value for every cell
                ) -> Tensor:
-    "`x` with its holes filled; what was known stays as it is, to the bit."
+    "`x` with its holes filled; known cells stay as they are, to the bit."
     return torch.where(x.isnan(), filled, x)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #b94192c2
@@ -72,23 +55,26 @@ def fill_holes(x: Rows,  # with NaN in their holes
 def row_rmse(x: Rows,  # with holes, (*runs, n, d)
              filled: Rows, truth: Rows,  # the same rows, filled and as they were
              ) -> Tensor:  # (*runs,)
-    "Root mean squared error over the holes of a row, averaged over rows; without holes it is 0."
+    """Root mean squared error over the holes of a row, averaged over rows, in the units of `x`.
+
+    A row without holes counts as 0 (the measure of the authors' code, Hwang et al. 2019).
+    """
     holes = x.isnan()
     wrong = torch.where(holes, filled - truth, 0).square().sum(-1)
     return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)
 
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #c2068977
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #2a83c51b
 @checked
 def column_means(values: Rows, among: CellMask) -> Tensor:  # (*runs,)
-    "Mean of each column over the rows in `among`, then over columns; an empty column gives 0."
+    "Mean of each column over the rows in `among`, then over columns; a column without any is 0."
     return (torch.where(among, values, 0).sum(-2) / among.sum(-2).clamp_min(1)).mean(-1)
 
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #8af3381b
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #c2068977
 @checked
 def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
                             shown: CellMask,  # which were known, (*runs, n, d)
                             ) -> Tensor:  # (*runs,)
-    "Wasserstein loss by cell: filled cells should score low, shown ones high (Hwang et al. 2019)."
+    "What D descends, the Wasserstein loss by cell: filled low, shown high (Hwang et al. 2019)."
     return column_means(scores, ~shown) - column_means(scores, shown)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #053028a3
@@ -96,7 +82,7 @@ def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*r
 def cell_generator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
                         shown: CellMask,  # which were known, (*runs, n, d)
                         ) -> Tensor:  # (*runs,)
-    "What the imputer descends: the cells that it filled should score high."
+    "What the imputer descends: the cells that it filled should score high (Hwang et al. 2019)."
     return -column_means(scores, ~shown)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #3e5283e3
@@ -105,14 +91,11 @@ def cell_reconstruction_loss(filled: Rows,  # a value for every cell, (*runs, n,
                              x: Rows,  # the values that are known
                              asked: CellMask,  # for which cells, (*runs, n, d)
                              ) -> Tensor:  # (*runs,)
-    "Mean squared error over the asked cells of a row, then over rows."
+    "Mean squared error over the asked cells of a row, then over rows; a row without any gives 0."
     wrong = torch.where(asked, filled - torch.where(asked, x, 0), 0).square().sum(-1)
     return (wrong / asked.sum(-1).clamp_min(1)).mean(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #f94446b6
-CellCritic = Annotated[Callable[[Tensor], Tensor], Function("*runs n d -> *runs n d")]
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #cb323895
 @checked
 def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each cell
                  x: Rows,  # completed rows (*runs, n, d)
@@ -120,7 +103,10 @@ def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each c
                  *, exact: bool = False,  # every output's slope, or one per row drawn by lot
                  generator: Generators = None,  # of the lot
                  ) -> Tensor:  # (*runs,), unweighted
-    "Squared slope of each cell's score in its row, averaged over rows that show it and columns."
+    """Squared slope of each cell's score in its row: a mean over rows that show it, then columns.
+
+    Only the critic learns from it (Hwang et al. 2019). `ValueError` if it answers another shape.
+    """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         scores = check_shape("critic", critic(x), x.shape)
@@ -137,113 +123,22 @@ def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each c
     return d * steepness(F.one_hot(lot, d).to(x.dtype)).sum(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #7bec410c
-EventShape = Annotated[Sequence[int], Wholes(1)]
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #7b5e11cb
-class ImputerNetwork(nn.Module):
-    "An imputer around a network: rows with holes, and noise for them, to a value for every cell."
-    @checked
-    def __init__(self, net: CellCritic,  # of the row and its mask, one after the other
-                 event: EventShape):
-        super().__init__()
-        self.net, self.event = net, tuple(event)
-
-    def forward(self, z: Tensor,  # noise (*runs, n, latent), repeated if cells are more
-                x: Tensor | None = None,  # rows (*runs, n, *event), NaN in holes; None: all holes
-                ) -> Tensor:
-        cells = torch.arange(math.prod(self.event), device=z.device)
-        noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
-        x = torch.full_like(noise, math.nan) if x is None else x
-        shown = (~x.isnan()).to(x.dtype)
-        seen = torch.cat([fill_holes(x, noise), shown], -len(self.event))
-        return check_shape("G", self.net(seen), x.shape)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #f92cf7b9
-class CellDiscriminator(nn.Module):
-    "A discriminator of cells around a network with a run axis; its answer is a row's mean score."
-    lead = 2  # axes before the event: the runs and the batch
-
-    @checked
-    def __init__(self, net: CellCritic):
-        super().__init__()
-        self.net = net
-
-    def cells(self, x: Tensor) -> Tensor:
-        "A score for each cell of rows (runs, n, *event)."
-        return check_shape("D", self.net(x), x.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cells(x).flatten(2).mean(-1)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #65d234bc
-class PixelNetwork(nn.Module):
-    "Convolutions that keep a picture's size: (runs, n, inputs, h, w) to (runs, n, outputs, h, w)."
-    def __init__(self, inputs: int, outputs: int, width: int, depth: int, runs: int,
-                 generator: Generators):
-        super().__init__()
-        sizes = [inputs, *[width] * depth, outputs]
-        self.runs = runs
-        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator)
-                                   for a, b in zip(sizes, sizes[1:]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.convs[0](fold_runs(x, self.runs))
-        for conv in self.convs[1:]:
-            x = conv(F.leaky_relu(x, .2))
-        return unfold_runs(x, self.runs)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #4205ca7c
-RECONSTRUCTED_CELLS, NOISE_PRIORS = ("shown", "hidden"), ("normal", "uniform")
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #0aa91b8f
 @register_game
 @dataclass(kw_only=True)
-class Imputer(AdversarialGame):
-    """The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells.
-
-    The cells of a picture are its pixels. With convolutions a pixel depends on a window around it,
-    2·depth + 3 pixels wide. Rows that are no pictures take `kind="mlp"` alone.
-    """
-    G: Player = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
-    D: Player = None  # from rows to a score for each cell
+class Imputer(CellGame):
+    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells."
     rate: Share = .5  # of the cells that the game hides, besides what is missing already
-    reconstruct: Literal["shown", "hidden"] = "shown"  # cells that G saw, or that the game hid
+    reconstruct: Literal["shown", "hidden"] = "shown"  # cells that G was shown, or the game hid
     reconstruction_weight: NonNegative = 1.
     adversarial_weight: NonNegative = 1.  # of D's scores in the loss of G; 0: reconstruction alone
     penalty_weight: NonNegative = .1  # of D's slopes
-    prior: Literal["normal", "uniform"] = "normal"  # of z; "uniform" on [0, 1], for scaled tables
     default_networks: ClassVar[Networks] = Networks("mlp", width=64, depth=2)
     default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
-    conditional: ClassVar[tuple[str, ...]] = ()  # G fills cells, D scores cells
-    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
 
     @property
     def turns(self) -> str:
-        "D's turn, if its scores count, then G's."
+        "D's turn, if the adversarial weight is not 0, then G's."
         return "D G" if self.adversarial_weight else "G"
-
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "The noise in the holes of G's input."
-        draw = randn if self.prior == "normal" else rand
-        return draw(*shape, generator=generator, device=device)
-
-    def _cell_network(self, inputs: tuple[int, ...], event: tuple[int, ...],
-                      **kw: Any) -> nn.Module:
-        "A network (runs, n, *inputs) to (runs, n, *event)."
-        if self.networks.kind != "conv":
-            return mlp(inputs, event, self.networks.width, self.networks.depth, **kw)
-        if len(event) != 3:
-            raise ValueError(f'kind: expected "mlp" for {event}, which is no picture, got "conv"')
-        return PixelNetwork(inputs[0], event[0], self.networks.width, self.networks.depth, **kw)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int,
-                generator: list) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        kw, seen = dict(runs=runs, generator=generator), (2 * event[0], *event[1:])
-        G = make_player("G", self.G, functools.partial(self._cell_network, seen, event, **kw), **kw)
-        default = functools.partial(self._cell_network, event, event, **kw)
-        D = make_player("D", self.D, default, scores=False, **kw)
-        return {"G": ImputerNetwork(G, event), "D": CellDiscriminator(D)}
 
     def filled(self, t: Any) -> tuple[Tensor, Tensor]:
         "The batch with further holes, and the output of G; flat rows (runs, n, d)."
@@ -251,7 +146,7 @@ class Imputer(AdversarialGame):
         return x, t.G(t.z, x.view_as(t.x)).flatten(2)
 
     def loss_D(self, t: Any) -> Tensor:
-        "High scores for shown cells, low ones for filled cells, and the penalty."
+        "What D descends, (runs,): the Wasserstein loss by cell, and the penalty."
         def scores(rows: Tensor) -> Tensor:
             return t.D.cells(rows.view_as(t.x)).flatten(2)
         with torch.no_grad():
@@ -261,7 +156,7 @@ class Imputer(AdversarialGame):
         return loss + self.penalty_weight * cell_penalty(scores, rows, shown, generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:
-        "High scores for filled cells, and the reconstruction error of the asked ones."
+        "What G descends, (runs,): the reconstruction error, and minus the scores of filled cells."
         (x, filled), full = self.filled(t), t.x.flatten(2)
         asked = ~x.isnan() if self.reconstruct == "shown" else x.isnan() & ~full.isnan()
         loss = self.reconstruction_weight * cell_reconstruction_loss(filled, full, asked)
@@ -269,43 +164,3 @@ class Imputer(AdversarialGame):
             scores = t.D.cells(fill_holes(x, filled).view_as(t.x)).flatten(2)
             loss = loss + self.adversarial_weight * cell_generator_loss(scores, ~x.isnan())
         return loss
-
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #761e705e
-@torch.no_grad()
-@checked
-def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
-                x: Annotated[Tensor, NoInfinity("n *rows")],  # with holes; the runs may come first
-                draw: Index = 0,  # another number, another draw of the noise
-                ) -> Tensor:  # (runs, n, *event)
-    """The rows, filled by each run's imputer: by the averaged one where an average is kept.
-
-    `x` and the result are in the units of the data, also where the run standardises them.
-    """
-    net, event = run.players.averaged or run.players.nets["G"], tuple(run.modes.event)
-    if not isinstance(net, ImputerNetwork):
-        raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")
-    x = x.expand(run.runs, *x.shape) if x.shape[1:] == event else x
-    check_shape("x", x, (run.runs, *x.shape[1:2], *event))
-    x = x.to(run.device, torch.float32)
-    z = run.noise(x.shape[1], run.generators("impute", draw))
-    with evaluation_mode(net):
-        return fill_holes(x, run.scale.restore(net(z, run.scale.standardise(x))))
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #087b26c8
-class TableRows:
-    "A table as data for a `Run`: rows (n, *event), NaN where a value is missing."
-    @checked
-    def __init__(self, x: Annotated[Tensor, NoInfinity("n d *more")]):
-        if empty := int(x.isnan().all(0).sum()):
-            raise ValueError(f"x: expected a known value in each column, got none in {empty}")
-        self.x, self.event = x.float(), tuple(x.shape[1:])
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        "`n` rows, with replacement."
-        i = torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)
-        return self.x[i]
-
-    def to(self, device: Any) -> TableRows:
-        "The same rows elsewhere."
-        return self if self.x.device == torch.device(device) else TableRows(self.x.to(device))

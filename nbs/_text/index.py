@@ -68,6 +68,7 @@
 # | How are floor, ceiling and null computed without samples, and where do the intervals of coverage come from? | [6.22 How coverage is computed: reference laws, scores, intervals and tables](6_workshop/22_counting.ipynb) |
 # | What does the training engine ask of a method, and how does a turn draw its data and noise? | [6.23 Games, turns and optimisers](6_workshop/23_games.ipynb) |
 # <!-- /questions -->
+# | How does a table with texts, whole numbers and gaps become a tensor and come back, and how does a training become an estimator of scikit-learn? | [6.24 Tables with texts and gaps, and an estimator of scikit-learn](6_workshop/24_tables.ipynb) |
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 
