@@ -290,4 +290,4 @@ def test_the_committed_board_is_what_its_file_asks_for(root):
         assert set(r["parts"]) == {name for name, _ in c.parts()}, f"{c.method} on {c.set} was run with other settings"
         assert numbers([board_row(c, r["parts"])]) == numbers([r])
     assert path.with_suffix(".md").read_text() == board_markdown(rows) and path.with_suffix(".png").exists()
-    assert sum(r["seconds per seed"] * r["runs"] for r in rows) < 900
+    assert sum(r["seconds per seed"] * r["runs"] for r in rows) < 1800  # half an hour of one core
