@@ -1,5 +1,7 @@
 """modelab.methods.lipschitz: the penalty against closed forms, the exact optimum, the conditions, and the game on points and images."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -90,6 +92,21 @@ def test_two_points_meet_the_closed_form(d, weight, name):
     slope, = torch.autograd.grad(OBJECTIVES[name].phi(low), low)
     assert d * slope.item() == pytest.approx(2 * weight * k, abs=2e-4)
     assert (real - fake).item() == pytest.approx(k * d, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [.01, 1., 100., 1000.])
+def test_the_optimum_is_found_in_any_unit_of_length(scale):
+    real, fake = (scale * normal(4, 3, seed=seed).double() for seed in (0, 1))
+    cost = torch.cdist(fake, real)
+    best = min(sum(cost[i, j] for i, j in enumerate(order)) / 4 for order in itertools.permutations(range(4)))
+    r, f, k = exact_equilibrium(real, fake, "linear", .1)
+    assert k == pytest.approx(best.item() / .2, rel=1e-5)
+    assert (r.mean() - f.mean()).item() == pytest.approx(k * best.item(), rel=1e-5)
+
+
+def test_the_optimum_is_found_where_costs_are_large():
+    p = torch.arange(5.)[:, None] * 10  # once "no optimum found"
+    assert exact_equilibrium(p + 30, p, "linear")[2] == pytest.approx(150)
 
 
 def test_where_both_coincide_the_optimum_is_flat():

@@ -51,7 +51,7 @@ class Objective:
 
     @checked
     def critic_loss(self, real_scores: RealScores, fake_scores: FakeScores) -> Tensor:
-        "E φ(f) over generated and E ϕ(f) over real points, `(*runs,)`, without the penalty."
+        "E phi(f) over generated and E varphi(f) over real points, `(*runs,)`, without the penalty."
         return self.phi(fake_scores).mean(-1) + self.varphi(real_scores).mean(-1)
 
     @checked
@@ -62,7 +62,7 @@ class Objective:
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #09b17ce2
 @checked
 def mirrored_objective(phi: ScoreFunction) -> Objective:
-    "The objective that treats real points as generated ones with the sign turned: ϕ(f) = φ(-f)."
+    "The objective with varphi(f) = phi(-f), where phi maps scores `(*lead,)` to losses `(*lead,)`."
     return Objective(phi, lambda f: phi(-f))
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #c709f14e
@@ -77,7 +77,10 @@ OBJECTIVES: dict[str, Objective] = {
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #982835fa
 def find_objective(objective: Objective | str) -> Objective:
-    "The objective of that name in `OBJECTIVES`; an objective of your own comes back as it is."
+    """The objective of that name in `OBJECTIVES`; an objective of your own comes back as it is.
+
+    `ValueError` for an unknown name, `TypeError` for anything else.
+    """
     if isinstance(objective, Objective):
         return objective
     if not isinstance(objective, str):
@@ -91,7 +94,10 @@ def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or you
                      span: Positive = 3.,  # scores from -span to span are tried
                      points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
-    "Whether the four conditions hold: signs, convexity, balance, strict convexity."
+    """Whether the four conditions hold: signs, convexity, balance, strict convexity.
+
+    Tried on a grid, by autograd (Zhou et al. 2019). `ValueError` for an unknown name.
+    """
     objective = find_objective(objective)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
     up = torch.autograd.grad(objective.phi(f).sum(), f)[0]
@@ -143,31 +149,45 @@ def _lipschitz_constraints(points: Tensor) -> np.ndarray:
     return torch.cat([bound - rise, bound + rise]).numpy()
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #d463f7e1
+def _constrained_minimum(cost: Callable, allowed: np.ndarray, scale: float) -> Any:
+    "SciPy's result for min cost(v) with allowed @ v ≥ 0; v and the cost in units of `scale`."
+    from scipy.optimize import minimize
+
+    def scaled(u: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = cost(u * scale)
+        return value / scale, slope
+
+    pairs = {"type": "ineq", "fun": lambda u: allowed @ u, "jac": lambda u: allowed}
+    start = np.append(np.zeros(allowed.shape[1] - 1), .1 / scale)
+    return minimize(scaled, start, jac=True, method="SLSQP", constraints=[pairs],
+                    options={"maxiter": 1000, "ftol": 1e-13})
+
+# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #23e509ba
 @checked
 def exact_equilibrium(real: Annotated[Tensor, Samples("real dim")],  # (n, d)
                       fake: Annotated[Tensor, Samples("fake dim")],  # (m, d)
                       objective: Objective | str,
                       weight: Positive = .1,  # λ
                       ) -> tuple[Tensor, Tensor, float]:  # real scores (n,), fake scores (m,), k
-    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
-    from scipy.optimize import minimize
+    """The least E phi(f) + E varphi(f) + λ k² over all functions f, for a few points, in float64.
+
+    (Zhou et al. 2019.) The linear loss determines scores up to a constant. `ValueError` if no
+    optimum is found.
+    """
     objective, points = find_objective(objective), torch.cat([fake.double(), real.double()])
-    m, n = len(fake), len(points)
-    allowed = _lipschitz_constraints(points)
+    m, n, size = len(fake), len(points), torch.cdist(points, points).max().item() or 1.
 
     def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
         v = torch.tensor(v, requires_grad=True)
-        value = objective.critic_loss(v[m:n], v[:m]) + weight * v[n].square()
+        value = objective.critic_loss(v[m:n], v[:m]) + weight * (v[n] / size).square()
         return value.item(), torch.autograd.grad(value, v)[0].numpy()
 
-    pairs = {"type": "ineq", "fun": lambda v: allowed @ v, "jac": lambda v: allowed}
-    start = np.append(np.zeros(n), .1)
-    found = minimize(cost, start, jac=True, method="SLSQP", constraints=[pairs],
-                     options={"maxiter": 1000, "ftol": 1e-13})
-    if not found.success:
-        raise ValueError(f"objective: no optimum found ({found.message})")
-    f = torch.from_numpy(found.x)
-    return f[m:n], f[:m], f[n].item()
+    for scale in (1., size ** 2 / weight, size / weight, size):
+        found = _constrained_minimum(cost, _lipschitz_constraints(points / size), scale)
+        if found.success:
+            f = torch.from_numpy(found.x * scale)
+            return f[m:n], f[:m], f[n].item() / size
+    raise ValueError(f"objective: no optimum found ({found.message})")
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #d447a46b
 @register_game

@@ -119,6 +119,7 @@ free = {"logistic": train(vanilla, n=steps(1000)),
 def accuracy(f):
     return ((f(real) > 0).float().mean() + (f(fake) < 0).float().mean()).item() / 2
 
+assert all(accuracy(f) == 1 for f in free.values()) or fast_mode()
 {name: accuracy(f) for name, f in free.items()}
 
 
@@ -146,11 +147,13 @@ aims = {name: aim(slopes_at(f, fake)) for name, f in free.items()}
 aims["to the mean of the digits"] = aim(real.mean(1, keepdim=True) - fake)
 anywhere = torch.randn(fake.shape, generator=torch.Generator().manual_seed(0))
 aims["in a random direction"] = aim(anywhere)
+assert all(abs(interval(aims[name]).mean - .45) < .06 for name in free) or fast_mode()
+assert abs(interval(aims["to the mean of the digits"]).mean - .83) < .02
 {name: interval(a) for name, a in aims.items()}
 
 
 # %% [markdown]
-# Both are near 0.45. A step towards the average of all digits has 0.83. Now move each noise image along the gradient, as far as the digit at which it points best. A generator would be pushed to these images:
+# Both are near 0.45. A step towards the average of all digits has 0.83. Now move each noise image along the gradient, as far as the digit at which it points best. A generator would be pushed to these images (of seed 0):
 
 # %%
 def walk(f, r: int = 0):
@@ -183,8 +186,8 @@ gallery({"real": real[0], "generated": fake[0],
 #
 # $$J_D=\mathbb E_{x\sim q}\,\phi(f(x))+\mathbb E_{x\sim p}\,\varphi(f(x)).$$
 #
-# Each term of this sum contains *one* point. If $f$ may be any function, its best value at $x$ solves $q\,\phi'(f)+p\,\varphi'(f)=0$ with the densities *at $x$*. Where there are only generated
-# points ($p=0$), the best value is the minimum of $\phi$, wherever the data are. So the gradient between the points comes from the architecture and the initial weights, not from the loss. The
+# Here $q$ is the density of the generated points and $p$ that of the real ones. Each term of this sum contains *one* point. If $f$ may be any function, its best value at $x$ solves $q\,\phi'(f)+p\,\varphi'(f)=0$ with the densities *at $x$*. Where there are only generated
+# points ($p=0$), the best value is where $\phi$ is least ($-1$ for least squares, $-\infty$ for the logistic loss), wherever the data are. So the gradient between the points comes from the architecture and the initial weights, not from the loss. The
 # paper calls such a gradient *uninformative*. It need not be small, but it carries no information about the data.
 #
 # **Fidelity.** We raise the scores of all digits by 100. The derivative of the loss in the scores of the noise does not change by one bit.
@@ -241,7 +244,7 @@ class Objective:
 
     @checked
     def critic_loss(self, real_scores: RealScores, fake_scores: FakeScores) -> Tensor:
-        "E φ(f) over generated and E ϕ(f) over real points, `(*runs,)`, without the penalty."
+        "E phi(f) over generated and E varphi(f) over real points, `(*runs,)`, without the penalty."
         return self.phi(fake_scores).mean(-1) + self.varphi(real_scores).mean(-1)
 
     @checked
@@ -257,7 +260,7 @@ class Objective:
 #| export
 @checked
 def mirrored_objective(phi: ScoreFunction) -> Objective:
-    "The objective that treats real points as generated ones with the sign turned: ϕ(f) = φ(-f)."
+    "The objective with varphi(f) = phi(-f), where phi maps scores `(*lead,)` to losses `(*lead,)`."
     return Objective(phi, lambda f: phi(-f))
 
 
@@ -280,7 +283,7 @@ grid = torch.linspace(-3, 3, 121)
 figure, ax = axes(size=(4.2, 2.8))
 for (name, o), dash in zip(OBJECTIVES.items(), ("-", "-", "-", "-", "--", "--")):
     ax.plot(grid, o.phi(grid), dash, label=name)
-ax.set(xlabel="score f of a generated point", ylabel="φ(f)", ylim=(-3, 8))
+ax.set(xlabel="score f of a generated point", ylabel="phi(f)", ylim=(-3, 8))
 ax.legend(frameon=False, ncols=2)
 Picture(figure, "Six losses of a generated point's score; "
         "on the left least squares turns up again and hinge is flat")
@@ -290,7 +293,7 @@ Picture(figure, "Six losses of a generated point's score; "
 # There are four conditions on $\phi$ and $\varphi$, and each has a reason:
 #
 # 1. $\phi'>0$ and $\varphi'<0$: the loss *always* lowers the score of a generated point and *always* raises that of a real one, so only the penalty stops them;
-# 2. $\phi''\ge0$ and $\varphi''\ge0$, so that there is one minimum, not several;
+# 2. $\phi''\ge0$ and $\varphi''\ge0$, so that every local minimum is a global one;
 # 3. some $a$ has $\phi'(a)+\varphi'(a)=0$, so that there is an equilibrium when both kinds of points coincide;
 # 4. for uniqueness one of them is strictly convex: a sum of straight lines does not change when a constant is added to $f$.
 
@@ -300,7 +303,10 @@ Picture(figure, "Six losses of a generated point's score; "
 # %%
 #| export
 def find_objective(objective: Objective | str) -> Objective:
-    "The objective of that name in `OBJECTIVES`; an objective of your own comes back as it is."
+    """The objective of that name in `OBJECTIVES`; an objective of your own comes back as it is.
+
+    `ValueError` for an unknown name, `TypeError` for anything else.
+    """
     if isinstance(objective, Objective):
         return objective
     if not isinstance(objective, str):
@@ -323,7 +329,10 @@ def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or you
                      span: Positive = 3.,  # scores from -span to span are tried
                      points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
-    "Whether the four conditions hold: signs, convexity, balance, strict convexity."
+    """Whether the four conditions hold: signs, convexity, balance, strict convexity.
+
+    Tried on a grid, by autograd (Zhou et al. 2019). `ValueError` for an unknown name.
+    """
     objective = find_objective(objective)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
     up = torch.autograd.grad(objective.phi(f).sum(), f)[0]
@@ -336,16 +345,18 @@ def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or you
 
 
 # %%
-for name, o in OBJECTIVES.items():
-    print(f"{name:9}", check_conditions(o))
+met = {name: check_conditions(o) for name, o in OBJECTIVES.items()}
+three = [name for name, m in met.items() if m["signs"] and m["convex"] and m["balanced"]]
+assert three == ["linear", "logistic", "sqrt", "exp"]
+met
 
 # %% [markdown]
-# Four objectives meet the first three conditions. Least squares and hinge do not: below $f=-1$ the least-squares loss rises again and the hinge loss is flat. So a generated point can have its *optimal* score without reaching the bound. The effect is measured below. First we break one condition at a time. Two points have distance one, $b$ is the score of the generated one and $s$ the difference to the real one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. We run gradient descent from $b=s=0.1$ and print the last $(b, s)$:
+# Four objectives meet the first three conditions. Least squares and hinge do not: below $f=-1$ the least-squares loss rises again and the hinge loss is flat. So a generated point can have its *optimal* score without reaching the bound. The effect is measured below. First we break one condition at a time. (Without convexity the fourth condition fails as well.) Two points have distance one, $b$ is the score of the generated one and $s$ the difference to the real one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. We run gradient descent from $b=s=0.1$ and print the last $(b, s)$. For the linear loss we start a second time, from $b=2$:
 
 # %%
-def roll(o: Objective, weight=.1, n=2000, rate=.05) -> tuple[float, float]:
+def roll(o: Objective, b=.1, weight=.1, n=2000, rate=.05) -> tuple[float, float]:
     "Gradient descent on J(b, s) in float64."
-    at = torch.tensor([.1, .1], dtype=torch.float64, requires_grad=True)
+    at = torch.tensor([b, .1], dtype=torch.float64, requires_grad=True)
     for _ in range(n):
         J = o.phi(at[0]) + o.varphi(at[0] + at[1]) + weight * at[1].square()
         at.data -= rate * torch.autograd.grad(J, at)[0]
@@ -355,9 +366,18 @@ def roll(o: Objective, weight=.1, n=2000, rate=.05) -> tuple[float, float]:
 # %%
 broken = {"logistic": OBJECTIVES["logistic"],
           "signs swapped": Objective(OBJECTIVES["logistic"].varphi, OBJECTIVES["logistic"].phi),
-          "no balance": Objective(lambda f: 2 * f, lambda f: -f),
-          "concave": mirrored_objective(lambda f: -F.softplus(-f))}
+          "no balance": Objective(lambda f: 2 * f + F.softplus(f), lambda f: -f),
+          "concave": mirrored_objective(lambda f: -F.softplus(-f)),
+          "not strict": OBJECTIVES["linear"]}
+failed = {name: [c for c, holds in check_conditions(o).items() if not holds]
+          for name, o in broken.items()}
+failed
+
+# %%
+assert failed == {"logistic": [], "signs swapped": ["signs"], "no balance": ["balanced"],
+                  "concave": ["convex", "strict"], "not strict": ["strict"]}
 rolled = {name: roll(o) for name, o in broken.items()}
+rolled["not strict, from b = 2"] = roll(OBJECTIVES["linear"], 2.)
 rolled
 
 # %%
@@ -365,10 +385,11 @@ b, s = rolled["logistic"]
 assert s > 1 and abs(2 * b + s) < .05
 assert rolled["signs swapped"][1] < 0 and rolled["no balance"][0] < -50
 assert abs(rolled["concave"][0]) > 10
+assert rolled["not strict"] == (.1, 5.) and rolled["not strict, from b = 2"] == (2., 5.)
 
 
 # %% [markdown]
-# With all conditions met the two scores settle symmetrically around zero, the real one above. Swapped signs turn the gradient *away* from the data. Without balance, or without convexity, the scores diverge.
+# With all conditions met the two scores settle symmetrically around zero, the real one above. Swapped signs turn the gradient *away* from the data. Without balance, or without convexity, the scores diverge. Where neither function is strictly convex, $b$ stays at its start: the optimum is not unique.
 #
 # ## The maximum gradient penalty (MaxGP)
 # $k(f)$ is a maximum over the whole space, which cannot be computed. The authors take the largest gradient norm of a batch, at random points between real and generated ones:
@@ -462,7 +483,7 @@ assert torch.isfinite(at_zero).all()
 # A maximum passes its gradient through one example of the batch, so it is a noisy estimate. The authors' code can carry the steepest points of one step over into the next batch. We leave this out; a section below measures whether it is needed.
 #
 # ## The same critics with the penalty
-# We use the same digits and the same loss, and add the penalty. Training takes 1,500 steps instead of 1,000.
+# We use the same digits and the same loss, and add the penalty. Training takes 1,500 steps instead of 1,000. (Longer training does not help the free critics: after 2,500 steps they aim no better, see the list of longer runs below.)
 
 # %%
 def pairs(real, fake):
@@ -510,6 +531,41 @@ def other_aims(total=1500):
 
 
 # %%
+@experiment("01_lipschitz", early=20)
+def heavier(total=1500):
+    "Aims of least squares and hinge with a hundred times the weight."
+    found = {}
+    for name in ("square", "hinge"):
+        f = train(penalised(OBJECTIVES[name], weight=10.), n=1500, stop=total)
+        found[name] = aim(slopes_at(f, fake))
+    return found
+
+
+# %%
+def mean_penalty(objective: str, target: float, weight: float):
+    "The critic's loss with a mean over the batch, of (‖∇f‖ - 1)² or, for target 0, of ‖∇f‖²."
+    o, (x, y) = OBJECTIVES[objective], pairs(real, fake)
+    def loss(f, seeds):
+        scores, slopes = input_gradient(f, random_interpolate(x, y, 2, seeds))
+        norm = gradient_norm(slopes, scores) if target else slopes.norm(dim=-1)
+        return o.critic_loss(f(real), f(fake)) + weight * (norm - target).square().mean(-1)
+    return loss
+
+
+# %%
+@experiment("01_lipschitz", early=20)
+def mean_penalties(total=1500):
+    "Aims of critics whose penalty is a mean over the batch, not its maximum."
+    found = {}
+    for name, objective, target, weight in (("WGAN-GP, λ = 0.1", "linear", 1., .1),
+                                            ("WGAN-GP, λ = 1", "linear", 1., 1.),
+                                            ("mean of ‖∇f‖², λ = 0.1", "logistic", 0., .1)):
+        f = train(mean_penalty(objective, target, weight), n=1500, stop=total)
+        found[name] = aim(slopes_at(f, fake))
+    return found
+
+
+# %%
 aims |= other_aims()
 aims["square"] = aims["least squares"]
 {name: interval(aims[f"{name}, bound"]) for name in OBJECTIVES}
@@ -520,6 +576,7 @@ average = interval(aims["to the mean of the digits"])
 met = {name for name in OBJECTIVES if lowest[name] > .9}
 assert met == {"linear", "logistic", "sqrt", "exp"} or fast_mode()
 assert all(interval(aims[f"{n}, bound"]).mean < average.mean for n in ("square", "hinge"))
+assert max(interval(aims[name]).high for name in OBJECTIVES) < .6 or fast_mode()  # free
 
 # %%
 figure, ax = axes(size=(5.6, 3))
@@ -538,7 +595,7 @@ Picture(figure, "Largest cosine, eight seeds an objective: free ones near 0.45; 
         "linear, logistic, sqrt and exp above 0.9, square and hinge near 0.8")
 
 # %% [markdown]
-# *Crosses against dots:* without the penalty no loss gives a gradient that points at data, not even WGAN's linear one. With the penalty four of the six do. So on these digits the Lipschitz condition is needed, but it is not enough: the loss counts too. *Among the
+# *Crosses against dots:* without the penalty no loss gives a gradient that points at data, not even WGAN's linear one. With the penalty four of the six do. So on these digits the Lipschitz condition is needed. At this weight, $\lambda=0.1$, it is not enough for every loss. *Among the
 # dots:* the four losses that meet condition 1 reach more than 0.9. Least squares and hinge do no better than a step towards the average digit.
 
 # %%
@@ -550,23 +607,37 @@ claim("With a Lipschitz bound the critic's slope points at a real example; "
       figure="drawings in its Figures 1 to 3 (plane, ten CIFAR-10 pictures)", ours=ours,
       baseline=f"{theirs} free; to the mean {interval(aims['to the mean of the digits'])}; "
                f"random {interval(aims['in a random direction'])}",
-      holds=min(i.low for i in four) > .9 and theirs.high < .6)
+      holds=min(i.low for i in four) > .9 and max(interval(aims[n]).high for n in OBJECTIVES) < .6)
 
 # %%
 both = zip(aims["square, bound"], aims["hinge, bound"])
 broken_sign = interval([(a + b) / 2 for a, b in both])
-claim("At the same penalty weight, losses that can be optimal without reaching the bound "
+claim("At the light penalty weight 0.1, losses that can be optimal without reaching the bound "
       "(least squares, hinge) aim worse", paper="Zhou et al. 2019", section="conditions on φ",
       figure="its Table 2 scores CIFAR-10 samples, not directions", ours=broken_sign, baseline=ours,
       holds=broken_sign.high < ours.low)
 
 # %% [markdown]
-# Longer runs (`python benchmarks/lipschitz.py`, 2,500 steps) also have WGAN-GP's penalty, the mean of $(\|\nabla f\|-1)^2$, at one weight. It lies between no penalty and the maximum gradient penalty.
+# Is it the loss alone? We give least squares and hinge a penalty that is a hundred times heavier, $\lambda=10$. And is it the *maximum* that matters? Three critics have the mean over the batch instead:
+
+# %%
+heavy_aims = {name: interval(a) for name, a in heavier().items()}
+mean_aims = {name: interval(a) for name, a in mean_penalties().items()}
+assert min(i.low for i in heavy_aims.values()) > .9 or fast_mode()
+assert max(i.high for i in mean_aims.values()) < .9 < min(i.low for i in four) or fast_mode()
+heavy_aims, mean_aims
+
+# %% [markdown]
+# With the heavy penalty least squares and hinge aim as well as the others. A section below shows why. The three means stay below 0.9, hardly above a step to the average digit (0.83), where the maximum with the same $\lambda=0.1$ is above 0.9.
+#
+# Longer runs (`python benchmarks/lipschitz.py`, 2,500 steps) also have WGAN-GP's penalty, the mean of $(\|\nabla f\|-1)^2$, at its usual weight of 10.
 
 # %%
 kept = recorded("lipschitz")
 for row in kept.get("aim", []):
     print(f"{row['setting']:34} largest cosine {row['aim']:38} worst point {row['worst']:.2f}")
+long_free = [float(r["aim"].split()[0]) for r in kept.get("aim", []) if "free" in r["setting"]]
+assert max(long_free, default=0) < .5
 
 # %% [markdown]
 # ## Why the gradient points at data: bounding relationships
@@ -574,8 +645,8 @@ for row in kept.get("aim", []):
 #
 # $$f(y)-f(x)=k\,\|y-x\|.$$
 #
-# The paper calls this a *bounding relationship*. Along the segment from $x$ to $y$ the function must rise at the full rate $k$ all the way, so $\nabla f(x)=k\,\frac{y-x}{\|y-x\|}$. This is why the
-# gradient points at data.
+# The paper calls this a *bounding relationship*. Along the segment from $x$ to $y$ the function rises at the full rate $k$ all the way. So where $f$ has a gradient at $x$, it is $\nabla f(x)=k\,\frac{y-x}{\|y-x\|}$. This is why the
+# gradient points at data. A point that two real points bound lies on a kink of $f$ and has no gradient; a network gives it a direction between the two.
 #
 # For a few points the optimum can be computed exactly. The unknowns are the scores and $k$. Every pair of points gives two linear constraints, and the cost is convex.
 
@@ -597,7 +668,26 @@ def _lipschitz_constraints(points: Tensor) -> np.ndarray:
 
 
 # %% [markdown]
-# SciPy's SLSQP solver finds the minimum under these constraints.
+# SciPy's SLSQP solver finds the minimum under these constraints. It stops by absolute changes, so large scores or costs are measured in a larger unit, `scale`.
+
+# %%
+#| export
+def _constrained_minimum(cost: Callable, allowed: np.ndarray, scale: float) -> Any:
+    "SciPy's result for min cost(v) with allowed @ v ≥ 0; v and the cost in units of `scale`."
+    from scipy.optimize import minimize
+
+    def scaled(u: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = cost(u * scale)
+        return value / scale, slope
+
+    pairs = {"type": "ineq", "fun": lambda u: allowed @ u, "jac": lambda u: allowed}
+    start = np.append(np.zeros(allowed.shape[1] - 1), .1 / scale)
+    return minimize(scaled, start, jac=True, method="SLSQP", constraints=[pairs],
+                    options={"maxiter": 1000, "ftol": 1e-13})
+
+
+# %% [markdown]
+# Distances are divided by the largest one, so one unknown is $k$ times that distance. If the solver fails in one unit, it tries another.
 
 # %%
 #| export
@@ -607,25 +697,25 @@ def exact_equilibrium(real: Annotated[Tensor, Samples("real dim")],  # (n, d)
                       objective: Objective | str,
                       weight: Positive = .1,  # λ
                       ) -> tuple[Tensor, Tensor, float]:  # real scores (n,), fake scores (m,), k
-    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
-    from scipy.optimize import minimize
+    """The least E phi(f) + E varphi(f) + λ k² over all functions f, for a few points, in float64.
+
+    (Zhou et al. 2019.) The linear loss determines scores up to a constant. `ValueError` if no
+    optimum is found.
+    """
     objective, points = find_objective(objective), torch.cat([fake.double(), real.double()])
-    m, n = len(fake), len(points)
-    allowed = _lipschitz_constraints(points)
+    m, n, size = len(fake), len(points), torch.cdist(points, points).max().item() or 1.
 
     def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
         v = torch.tensor(v, requires_grad=True)
-        value = objective.critic_loss(v[m:n], v[:m]) + weight * v[n].square()
+        value = objective.critic_loss(v[m:n], v[:m]) + weight * (v[n] / size).square()
         return value.item(), torch.autograd.grad(value, v)[0].numpy()
 
-    pairs = {"type": "ineq", "fun": lambda v: allowed @ v, "jac": lambda v: allowed}
-    start = np.append(np.zeros(n), .1)
-    found = minimize(cost, start, jac=True, method="SLSQP", constraints=[pairs],
-                     options={"maxiter": 1000, "ftol": 1e-13})
-    if not found.success:
-        raise ValueError(f"objective: no optimum found ({found.message})")
-    f = torch.from_numpy(found.x)
-    return f[m:n], f[:m], f[n].item()
+    for scale in (1., size ** 2 / weight, size / weight, size):
+        found = _constrained_minimum(cost, _lipschitz_constraints(points / size), scale)
+        if found.success:
+            f = torch.from_numpy(found.x * scale)
+            return f[m:n], f[:m], f[n].item() / size
+    raise ValueError(f"objective: no optimum found ({found.message})")
 
 
 # %% [markdown]
@@ -653,6 +743,11 @@ k = exact_equilibrium(islands, cloud, OBJECTIVES["linear"], weight)[2]
 assert abs(k / (W1 / (2 * weight)) - 1) < 1e-5
 k, W1 / (2 * weight)
 
+# %%
+for scale in (.01, 1., 100., 1000.):  # the same points, in other units
+    at_scale = exact_equilibrium(scale * islands, scale * cloud, OBJECTIVES["linear"], weight)[2]
+    assert abs(at_scale / (scale * W1 / (2 * weight)) - 1) < 1e-5
+
 # %% [markdown]
 # The next picture shows the optimum for nine generated points inside six real ones. A line joins a generated and a real point where the bound is reached. The title counts the generated points with such a line ("held").
 
@@ -664,41 +759,64 @@ def held(real, fake, o, weight=.1):
 
 
 # %%
-webs = {name: held(islands, cloud, OBJECTIVES[name]) for name in ("linear", "logistic", "hinge")}
+webs = {name: held(islands, cloud, OBJECTIVES[name])
+        for name in ("linear", "logistic", "square", "hinge")}
 
 # %%
-figure, panels = axes(1, 3, size=(2.6, 2.8), sharey=True)
+figure, panels = axes(1, 4, size=(2.1, 2.4), sharey=True)
 for ax, (name, web) in zip(panels, webs.items()):
     for i, j in web.nonzero().tolist():
         ax.plot(*torch.stack([cloud[i], islands[j]]).T, c=ACCENT, lw=1, zorder=0)
     scatter(ax, islands, cloud, limit=2.4, size=40)
     ax.set_title(f"{name}: {int(web.any(1).sum())} of {len(cloud)} held", fontsize=9)
 Picture(figure, "Bounding relationships: with the linear and the logistic loss every generated "
-        "point has one, with hinge some have none")
+        "point has one, with least squares and hinge some have none")
 
 # %%
 holds_all = {name: bool(web.any(1).all()) for name, web in webs.items()}
-assert holds_all == {"linear": True, "logistic": True, "hinge": False}
-{name: f"{int(web.any(1).sum())} of 9 held" for name, web in webs.items()}
+assert holds_all == {"linear": True, "logistic": True, "square": False, "hinge": False}
+kinks = {name: int((web.sum(1) > 1).sum()) for name, web in webs.items()}
+assert kinks["linear"] > 0 and kinks["logistic"] > 0
+{name: f"{int(web.any(1).sum())} of 9 held, {kinks[name]} by two" for name, web in webs.items()}
 
 # %% [markdown]
-# This explains the poor result of hinge. Once the score of a generated point is below $-1$, the loss no longer changes it, no real point bounds it, and nothing determines the gradient there. Another loss is not the only remedy. A heavier penalty keeps all
-# scores above $-1$, where hinge is a straight line:
+# This explains the poor results of least squares and hinge. A score of least squares stops at $-1$, where its loss is least. A score of hinge may be anywhere below $-1$, where the loss no longer changes. No real point bounds such a point, and nothing determines the gradient there. The points that two real points hold explain why trained critics aim at less than 1. A heavier penalty also mends hinge: it keeps all
+# scores above $-1$, where hinge is a straight line. The list has the points that are not held, and the lowest score:
 
 # %%
 def not_held(weight):
-    "How many generated points no real point holds, at a weight of the penalty."
-    return int((~held(islands, cloud, OBJECTIVES["hinge"], weight).any(1)).sum())
+    "How many generated points no real point holds, at a weight of the penalty; the lowest score."
+    lowest = exact_equilibrium(islands, cloud, OBJECTIVES["hinge"], weight)[1].min().item()
+    return int((~held(islands, cloud, OBJECTIVES["hinge"], weight).any(1)).sum()), round(lowest, 2)
 
 
 # %%
 free_points = {weight: not_held(weight) for weight in (.1, .3, 1., 3.)}
-assert free_points[.1] > 0 and free_points[3.] == 0
+assert free_points[.1][0] > 0 and free_points[3.][0] == 0
+assert free_points[.1][1] < -1 < free_points[3.][1]
 free_points
 
 # %% [markdown]
+# The same count for the eight problems with digits (held points of five, on average). With the light penalty hinge has many optima, and the solver returns one of them:
+
+# %%
+def held_digits(name, weight):
+    "How many of five noise images a digit holds at the exact optimum, the mean of eight problems."
+    found = [held(y, x, OBJECTIVES[name], weight).any(1).sum() for y, x in zip(real, fake)]
+    return sum(map(int, found)) / 8
+
+
+# %%
+on_digits = {f"{name}, λ = {weight:g}": held_digits(name, weight)
+             for name, weight in (("logistic", .1), ("square", .1), ("hinge", .1),
+                                  ("square", 10.), ("hinge", 10.))}
+light = [on_digits[f"{name}, λ = 0.1"] for name in ("square", "hinge")]
+assert max(light) < 3 and min(on_digits[f"{name}, λ = 10"] for name in ("square", "hinge")) == 5
+on_digits
+
+# %% [markdown]
 # ## Does training find the exact optimum?
-# The penalty sees only a maximum over 54 random points per step. We divide the network's largest gradient norm by the exact $k$, for eight seeds each. One means that training found the optimum:
+# The penalty sees only a maximum over 54 random points per step. We divide the largest gradient norm at 432 random points by the exact $k$, and compare the cost $J$ with the least one, for eight seeds each. The printed gap is the difference of the costs as a share of the least one:
 
 # %%
 R, Q = (p.float().expand(8, -1, -1) for p in (islands, cloud))
@@ -706,34 +824,41 @@ R, Q = (p.float().expand(8, -1, -1) for p in (islands, cloud))
 # %%
 @experiment("01_lipschitz", early=20)
 def slopes_on_plane(total=1000):
-    "Largest gradient norms of trained critics over the exact optimum's, for three losses."
-    ratio = {}
+    "Largest gradient norms of trained critics, and their costs, over the exact optimum's."
+    ratio, cost = {}, {}
     for name in ("linear", "logistic", "sqrt"):
         o, at = OBJECTIVES[name], torch.Generator().manual_seed(0)
         f = train(penalised(o, R, Q), 2, 1000, 3e-3, depth=3, stop=total)
         probe = random_interpolate(*pairs(R.repeat(1, 8, 1), Q), 2, at)
-        exact = exact_equilibrium(islands, cloud, o)[2]
-        ratio[name] = max_squared_gradient(f, probe).detach().sqrt() / exact
-    return ratio
+        best_real, best_fake, exact = exact_equilibrium(islands, cloud, o)
+        largest = max_squared_gradient(f, probe).detach()
+        ratio[name] = largest.sqrt() / exact
+        least = o.critic_loss(best_real, best_fake) + .1 * exact ** 2
+        cost[name] = (o.critic_loss(f(R), f(Q)) + .1 * largest).detach() / least
+    return {"k": ratio, "cost": cost}
 
 
 # %%
-found = {name: interval(ratio) for name, ratio in slopes_on_plane().items()}
-found
+on_plane = slopes_on_plane()
+found = {name: interval(ratio) for name, ratio in on_plane["k"].items()}
+gaps = {name: interval([abs(c - 1) for c in cost]) for name, cost in on_plane["cost"].items()}
+assert all(0 < gap.low and gap.high < .06 for gap in gaps.values()) or fast_mode()
+found, gaps
 
 # %%
 worst = max(found.values(), key=lambda i: abs(i.mean - 1))
-claim("Trained with a batch maximum alone, the critic's steepest slope is the exact optimum's "
-      "within 5 %", paper="Zhou et al. 2019", section="MaxGP", figure="no number in its abstract",
+claim("Trained with a batch maximum alone, the critic's steepest slope (of 432 points) is the "
+      "exact optimum's within 5 %", paper="Zhou et al. 2019", section="MaxGP",
+      figure="no number in its abstract",
       ours=worst, baseline="1 (exact)",
       holds=all(.95 < i.low and i.high < 1.05 for i in found.values()))
 
 # %% [markdown]
-# No points were carried over from one batch to the next. On this problem the buffer of the authors' code is not needed.
+# The costs are up to 6 % from the least one, so the critics are near the optimum, not at it. No points were carried over from one batch to the next. On this problem the buffer of the authors' code is not needed to reach $k$.
 
 # %% [markdown]
 # ## When generated and real points coincide
-# If the generated distribution equals the real one, the generator should stop. So the critic's gradient should vanish. For coinciding points $W_1=0$, hence $k=0$: the critic is flat. WGAN-GP asks for a gradient of norm one *always*, also then.
+# If the generated distribution equals the real one, the generator should stop. So the critic's gradient should vanish. For coinciding points $W_1=0$, hence $k=0$: the critic is flat. WGAN-GP, here with the linear loss and weight 1, asks for a gradient of norm one *always*, also then.
 # We move the generated points onto the real ones during training and record the largest gradient norm.
 #
 # **Predict:** draw both curves before you run it.
@@ -783,7 +908,7 @@ at = [4 * i for i in range(len(traces["WGAN-GP"]["mean"]))]
 for (name, trace), colour, dash in zip(traces.items(), (ACCENT, FAKE), ("-", "--")):
     ax.plot(at, trace["mean"], dash, c=colour, label=name)
 ax.plot(at, trace["distance"], ":", c=MISSING, label="distance to the real points")
-ax.set(xlabel="step", ylabel="largest gradient norm (8 seeds)", ylim=(0, 3))
+ax.set(xlabel="step", ylabel="largest gradient norm (mean of 8)", ylim=(0, 3))
 ax.legend(frameon=False)
 Picture(figure, "As the generated points reach the real ones, "
         "LGAN's gradient norm falls to zero and WGAN-GP's stays at one")
@@ -799,13 +924,16 @@ claim("Where generated and real points coincide LGAN's critic goes flat, and WGA
 # ## What is from the paper
 # | Part of the paper | In this chapter |
 # |---|---|
-# | objectives $\phi$, $\varphi$, $\psi$; conditions on them | faithful: the six of the released code, and any of your own |
-# | MaxGP: squared maximum, target zero, points between real and generated ones | faithful |
+# | objectives $\phi$, $\varphi$, $\psi$; conditions on them | the six objectives of the released code, and any of your own; the four conditions are stated and tried, not quoted |
+# | MaxGP: squared maximum, target zero, points between real and generated ones | faithful in the game; the critics on digits and in the plane use all pairs of real and generated points |
+# | dual form of $W_1$ with a weaker constraint | left out |
+# | $\lambda$ from 0.01 to 10 | 0.1; 0.01 in the sweep; 10 for least squares and hinge |
 # | buffer that carries the steepest points over | left out; not needed on the plane |
 # | uninformative gradients | simplified: five digits, two layers; the released code has a deep network in the plane |
 # | existence, uniqueness and bounding relationships | not proven; computed exactly for a few points |
 # | CIFAR-10 and Tiny ImageNet with a ResNet, inception score and FID | left out, so the paper's table of scores is not tested; nor is it quoted, since we read only the abstract and the code of the paper. The authors' later code, with another optimiser (AdaShift), states an FID of 15.88 ± 0.49 on CIFAR-10 |
-# | five critic steps, averaged weights, falling rate | settings of the game; our runs use one critic step |
+# | averaged weights, falling rate | used for coverage |
+# | five critic steps | a setting of the game; our runs use one |
 
 # %% [markdown]
 # ## The game
@@ -904,12 +1032,22 @@ for row in kept.get("ring", []):
     print(f"{row['setting']:46} captured {seen:30} sharp {row['high_quality']}")
 
 # %% [markdown]
-# The lines above are longer recorded runs with every setting that was tried. LGAN captures all eight modes at every setting, and so does minimax at seven of eight. So the number of captured modes does not tell them apart. The best share of good samples ("sharp") is minimax's. An informative gradient brings no gain where no mode was missing.
+# The lines above are longer recorded runs with every setting that was tried. LGAN captures all eight modes at every setting, and so does minimax at seven of eight. So the number of captured modes does not tell them apart. The best share of good samples ("sharp") is minimax's. An informative gradient brings no gain where no mode was missing. (R1 of chapter [1.4](../1_game/04_wasserstein.ipynb) was tried on the ring there, for another number of steps.)
 
 # %%
-ours, theirs = (interval(on_ring[name]["captured"], low=0, high=8) for name in ("LGAN", "minimax"))
-claim("On the ring of eight LGAN captures more modes than a minimax game with the same optimiser",
-      paper="this course", ours=ours, baseline=theirs, holds=ours.low > theirs.high, expect=False)
+def sharp(word: str) -> str:
+    "The best share of good samples among a game's settings on the ring."
+    shares = [r["high_quality"] for r in kept.get("ring", []) if r["setting"].startswith(word)]
+    return max(shares, key=lambda share: float(share.split()[0]), default="0")
+
+
+# %%
+seen_of = {r["setting"]: min(r["by seed"]) for r in kept.get("ring", [])}
+assert not seen_of or sum(least < 8 for least in seen_of.values()) == 1
+claim("On the ring the best of eight LGAN settings makes more good samples than the best of eight "
+      "of minimax", paper="this course", section="ring of eight, 3,000 steps", ours=sharp("LGAN"),
+      baseline=sharp("minimax"), expect=False,
+      holds=float(sharp("LGAN").split()[0]) > float(sharp("minimax").split()[0]))
 
 # %% [markdown]
 # Now the set on which sixteen minimax settings failed (chapter [1.1](../1_game/01_minimax.ipynb)): 90 % of the data in the middle and eight rare modes around it. The best of these settings showed rare modes in two of eight seeds.
@@ -945,7 +1083,7 @@ seen
 # %%
 figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
 for r, ax in enumerate(panels.flat):
-    scatter(ax, heavy.centers, x[r], limit=3, size=9)
+    scatter(ax, heavy.centers, x[r], limit=3.2, size=9)
     ax.set(title=f"seed {r}: {seen[r]} of 8", xlabel="x₁" if r > 3 else "",
            ylabel="" if r % 4 else "x₂")
 Picture(figure, f"Eight LGAN generators with rays to the rare modes; each shows so many: {seen}")
@@ -953,18 +1091,48 @@ Picture(figure, f"Eight LGAN generators with rays to the rare modes; each shows 
 # %%
 tried = recorded("minimax").get("rare_modes", [{"by seed": [0] * 8}])
 tuned = max(tried, key=lambda row: sum(row["by seed"]))
-ours, theirs = (interval(modes, low=0, high=8) for modes in (seen, tuned["by seed"]))
-claim("LGAN shows rare modes that the best of sixteen minimax settings misses",
-      paper="this course", section="rare_modes, one setting of LGAN", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high)
+swept = [row for row in kept.get("rare_modes", []) if row["setting"].startswith("LGAN")]
+alike = [sum(row["by seed"]) / 8 - 1 for row in kept.get("rare_modes", []) if row not in swept]
+assert not alike or max(alike) < 1  # less the centre, which every seed shows
+round(max(alike, default=0), 2)
 
 # %% [markdown]
-# *Shown* means at least one good sample, which is a weak demand: uniform noise in the box shows all eight rare modes. So count the good samples. And of the samples outside the centre, which share is within 0.5 of a rare mode?
+# The sixteen settings were trained longer, but without averaged weights. Eight more, recorded with LGAN's own protocol, show fewer than one rare mode on average (the number above). Uniform noise is in the claim too:
 
 # %%
 corner, far_corner = heavy.bounds
 noise = corner + (far_corner - corner) * torch.rand(2500, 2,
                                                     generator=torch.Generator().manual_seed(0))
+by_noise = rare_seen(noise).unique().numel()
+ours, theirs = (interval(modes, low=0, high=8) for modes in (seen, tuned["by seed"]))
+claim("LGAN shows rare modes that the best of sixteen minimax settings misses",
+      paper="this course", section="rare_modes, one setting of LGAN", ours=ours,
+      baseline=f"{theirs}; uniform noise {by_noise} of 8", holds=ours.low > theirs.high)
+
+# %% [markdown]
+# Minimax is not the best game known on this set. R1 is (chapter [1.4](../1_game/04_wasserstein.ipynb)). The recorded runs have three settings of it, for 5,000 steps of $G$, and eight of LGAN, for 3,000. All nine modes are counted:
+
+# %%
+of_r1 = [r for r in recorded("wasserstein").get("rare_modes", []) if r["setting"].startswith("R1")]
+nothing = {"setting": "not recorded", "by seed": [0] * 8, "high_quality": "0"}
+lgan_best, r1 = (max(rows, key=lambda row: sum(row["by seed"]), default=nothing)
+                 for rows in (swept, of_r1))
+{row["setting"]: f"good {row['high_quality']}" for row in (lgan_best, r1)}
+
+# %%
+ours, theirs = (interval(row["by seed"], low=0, high=9) for row in (lgan_best, r1))
+shares = [float(row["high_quality"].split()[0]) for row in swept]
+assert max(shares, default=0) <= float(r1["high_quality"].split()[0])
+claim("The best of eight LGAN settings shows more of the nine modes than the best of three of R1",
+      paper="this course", section="rare_modes; 3,000 steps against 5,000", ours=ours,
+      baseline=theirs, holds=ours.low > theirs.high, expect=False)
+
+# %% [markdown]
+# *Shown* means at least one good sample, which is a weak demand: uniform noise in the box shows all eight rare modes. So count the good samples. And of the samples outside the centre, which share is within 0.5 of a rare mode?
+
+# %%
+assert 15 < 250 / interval(rays["good"]).mean < 30 or fast_mode()
+assert 2 < rare_seen(noise).numel() / interval(rays["good"]).mean < 5 or fast_mode()
 {"good samples on rare modes": interval(rays["good"], low=0, high=2500),
  "a perfect generator": 2500 * .1, "uniform noise": rare_seen(noise).numel(),
  "modes that noise shows": rare_seen(noise).unique().numel()}
@@ -983,7 +1151,7 @@ assert max(rays["good"]) < 250 / 10
 {"LGAN": interval(share, low=0, high=1), "worst seed": min(share), "noise": near_rare(noise)}
 
 # %%
-swept = [row for row in kept.get("rare_modes", []) if row["setting"].startswith("LGAN")]
+assert all(min(row["by seed"]) >= 1 for row in swept)
 assert all(sum(row["fair by seed"]) <= 8 for row in swept)  # at most one of nine modes on average
 {row["setting"]: f"captured {row['captured']}, fair {row['fair']}" for row in swept}
 
@@ -996,10 +1164,10 @@ assert not swept or [sum(m > 4 for m in rare_shown), sum(m < fewer for m in rare
 # %% [markdown]
 # - **Near the rare modes** lie more of LGAN's outer samples than of noise.
 # - **Good samples** are few: LGAN makes a twentieth of those of a perfect generator, and uniform noise makes three times as many there. The generator is a continuous map of one connected distribution of latents, so it also makes samples between the modes.
-# - **In the recorded sweep** at most one of the nine modes has its fair share on average: the centre.
+# - **In the recorded sweep** at most one of the nine modes has its fair share on average.
 # - **The setting matters.** The last list is the number of rare modes shown, without the centre. In three of the eight settings it is above four, and in four settings it is below that of minimax's best setting.
 #
-# The penalty costs time: one more forward and backward pass through $D$.
+# The penalty costs time: a forward pass, a backward pass to the input, and a backward pass through both. The times are means over all settings:
 
 # %%
 def cost(word: str) -> float:
@@ -1009,7 +1177,9 @@ def cost(word: str) -> float:
 
 
 # %%
-{"ms per step and seed": {word: cost(word) for word in ("LGAN", "minimax")}}
+dearer = cost("LGAN") / cost("minimax")
+assert not kept or 1.3 < dearer < 1.7  # half as much time again, for these small networks
+{"ms per step and seed": {word: cost(word) for word in ("LGAN", "minimax")}, "ratio": dearer}
 
 # %% [markdown]
 # The same game trains on images. Here is a short training on stacked digits (1,000 modes) at a rate of 0.001:
@@ -1075,15 +1245,17 @@ Picture(figure, f"Arrows at generated points: {said}")
 # %%
 share = {name: s for name, (_, _, s) in shots.items()}
 gained = [share[name] - share["B, free"] for name in ("A, λ = 0.1", "B, cured: λ = 0.1")]
-assert min(gained) > .2 or fast_mode()
+assert min(gained) > .2 and share["B, free"] < .35 or fast_mode()
 
 # %% [markdown]
-# Without the penalty no more arrows aim than random ones would. With the penalty most arrows turn to the islands, also when it is switched on during the training of $B$. Now by hand:
+# Here, on one seed, no more arrows aim without the penalty than random ones would. With the penalty most arrows turn to the islands, also when it is switched on during the training of $B$. Now by hand:
 #
 # 1. *See it.* Move the timeline to step 600 and on to 1200: the arrows of $B$ before and after the penalty.
 # 2. *Lose it.* Put `0` into *weight* and play; the panel writes it to both sides. After how many steps do the arrows no longer aim?
 # 3. *Cure it.* Put `.1` back, and play on.
 # 4. Put `D G` into *turns*: the points may follow their arrows.
+#
+# (The stored still shows points only; the arrows are in the running panel and in the picture above.)
 
 # %%
 duel
@@ -1195,10 +1367,10 @@ grade_penalty(answer)
 # %% [markdown]
 # ## Recap
 # - Without a Lipschitz bound, a critic's best value at a point depends on the densities at that point alone. Its gradient does not say where the data are, however well it separates.
-# - A penalty on the largest gradient norm couples the scores: every generated point is bounded by some real one, and its gradient points there.
-# - The bound makes the gradient informative. The loss decides whether a score can be optimal without reaching the bound (least squares and hinge below $-1$) and whether the optimum is unique.
-# - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. The gradient goes to zero when the two distributions coincide.
-# - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a minimax game misses, but with few good samples. It costs one more pass through $D$.
+# - A penalty on the largest gradient norm couples the scores: every generated point is bounded by some real one, and its gradient, where it has one, points there.
+# - The bound makes the gradient informative. The loss decides whether a score can be optimal without reaching the bound (hinge below $-1$, least squares at $-1$, and only while the penalty is light) and whether the optimum is unique.
+# - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. A mean over the batch does not aim as well on the digits. The gradient goes to zero when the two distributions coincide.
+# - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a minimax game misses, but with few good samples. R1 (chapter 1.4) does so too, and no setting of LGAN shows more modes or makes more good samples. The penalty costs half as much time again per step.
 #
 # **For later.**
 #
@@ -1211,7 +1383,7 @@ grade_penalty(answer)
 #
 # 1. A vanishing gradient is small. An uninformative one may be large, but it depends only on the densities at its own point, so it does not say where the data are.
 # 2. Where $\phi'=0$ the loss does not change the score of a generated point. The point may then have its best score without reaching the bound, and nothing determines its gradient.
-# 3. $W_1/2\lambda$, the Wasserstein distance between the two sets of points, up to a factor.
+# 3. $W_1/2\lambda$, the Wasserstein distance between the two sets of points, with the factor $1/2\lambda$.
 # 4. When the two distributions are equal the generator should stop, so the critic should be flat. A target of one keeps its gradient at one also then.
 #
 # </details>
@@ -1225,6 +1397,8 @@ grade_penalty(answer)
 # %%
 #| export course.graders.lipschitz
 "Graders of chapter 5.1."
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -1239,17 +1413,33 @@ def grade_slope(answer):
 
 # %%
 #| export course.graders.lipschitz
+def slope_of(phi, f):
+    "The derivative of a function of scores at each of them."
+    f = f.detach().requires_grad_()
+    return torch.autograd.grad(phi(f).sum(), f)[0]
+
+# %%
+#| export course.graders.lipschitz
+def late_bend(f):
+    "A wrong answer: convex up to 3.2, where its slope falls."
+    return torch.where(f < 3.2, f + f.exp(), 3.2 + math.exp(3.2) + (f - 3.2) * .1)
+
+# %%
+#| export course.graders.lipschitz
 @exercise(accepts=[lambda f: f + f.exp(), lambda f: F.softplus(2 * f)],
           rejects=[F.softplus, torch.tanh, F.relu, torch.square, lambda f: 2 * f, 3,
-                   lambda f: (f + 4) ** 2, lambda f: f + .1 * f * f, lambda f: (f + 3.5) ** 4])
+                   lambda f: (f + 4) ** 2, lambda f: f + .1 * f * f, lambda f: (f + 3.5) ** 4,
+                   lambda f: F.softplus(f) + 1, lambda f: 2 * F.softplus(f), late_bend])
 def grade_phi(answer):
     f = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    known = any(torch.allclose(answer(f), o.phi(f)) for o in OBJECTIVES.values())
-    assert not known, "this one is in OBJECTIVES already"
-    met = check_conditions(mirrored_objective(answer))
-    met["signs"] &= check_conditions(mirrored_objective(answer), span=30.)["signs"]
+    mine = slope_of(answer, f)
+    met, wide = (check_conditions(mirrored_objective(answer), span=span) for span in (3., 30.))
+    met |= {name: met[name] and wide[name] for name in ("signs", "convex")}
     failed = [name for name in met if not met[name]]
-    assert not failed, f"not met: {', '.join(failed)}; the signs are checked from -30 to 30"
+    assert not failed, f"not met: {', '.join(failed)}; signs and convexity from -30 to 30"
+    for name, o in OBJECTIVES.items():
+        ratio = mine / slope_of(o.phi, f)
+        assert not torch.allclose(ratio, ratio[:1]), f"{name} again, up to a factor and a constant"
 
 # %%
 #| export course.graders.lipschitz
@@ -1266,7 +1456,16 @@ def by_autograd(critic, real, fake, t):
 
 # %%
 #| export course.graders.lipschitz
-WRONG = [lambda f, x, y, t: gradients(f, t * x + (1 - t) * y).square().sum(1).mean(),
+def by_differences(critic, real, fake, t, step=1e-5):
+    "A wrong answer: central differences, which are not exact."
+    x = t * real + (1 - t) * fake
+    rise = [critic(x + e) - critic(x - e) for e in step * torch.eye(x.shape[1], dtype=x.dtype)]
+    return (torch.stack(rise, 1) / (2 * step)).square().sum(1).max()
+
+# %%
+#| export course.graders.lipschitz
+WRONG = [by_differences,
+         lambda f, x, y, t: gradients(f, t * x + (1 - t) * y).square().sum(1).mean(),
          lambda f, x, y, t: gradients(f, t * x + (1 - t) * y).norm(dim=1).max(),
          lambda f, x, y, t: gradients(f, (1 - t) * x + t * y).square().sum(1).max(),
          lambda f, x, y, t: gradients(f, x).square().sum(1).max(),
@@ -1286,8 +1485,9 @@ def grade_penalty(penalty):
     known = (2 * a * (t * x + (1 - t) * y)).square().sum(1).max()  # of f(x) = Σ a x²
     found = penalty(lambda x: x.square() @ a, x, y, t)
     assert found.shape == (), "one number for the batch"
-    assert torch.isclose(found, known), \
+    assert torch.isclose(found, known, rtol=0, atol=1e-11), \
         "for f(x) = Σ a x² the gradient is 2 a x: compare the points, the norm and the maximum"
     assert found.requires_grad, "the result has no gradient in the weights: see create_graph"
     same = (torch.autograd.grad(value, a)[0] for value in (found, known))
-    assert torch.allclose(*same), "the gradient in the critic's weights is not right"
+    assert torch.allclose(*same, rtol=0, atol=1e-10), \
+        "the gradient in the critic's weights is not right"
