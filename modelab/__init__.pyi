@@ -39,6 +39,8 @@ from .methods.imle_gan import interpolation_loss as interpolation_loss
 from .methods.lipschitz import max_gradient_penalty as max_gradient_penalty
 from .methods.ground_metric import wasserstein_gradient_penalty as wasserstein_gradient_penalty
 from .networks.adapters import as_critic as as_critic
+from .methods.density_models import fit_gaussian_mixture as fit_gaussian_mixture
+from .methods.density_models import fit_kernel_density as fit_kernel_density
 from .methods.joint import exchange_domains as exchange_domains
 from .methods.joint import cycle_losses as cycle_losses
 from .methods.joint import paired_loss as paired_loss

@@ -190,7 +190,7 @@ EXPLICIT = {
     "methods.joint.exchange_domains": lambda: dict(E=same, G=same, x=points(3, 4, 2), z=points(4, 2, seed=1)),
     "methods.joint.cycle_losses": lambda: dict(E=same, G=same, exchange=exchange_domains(
         same, same, points(3, 4, 2), points(4, 2, seed=1))),
-    "methods.attention.add_self_attention": lambda: dict(net=conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1,
+    "networks.attention.add_self_attention": lambda: dict(net=conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1,
                                                          generator=two()),
     "methods.attention.power_iteration": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
     "methods.attention.spectral_norm": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
@@ -322,6 +322,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.currents.angle_generator": "only what the game calls; test_currents",
     "methods.currents.field_network": "only what the game calls; test_currents",
     "methods.attention.SpectralNorm": "what `add_spectral_norm` makes; tested through it",
+    "networks.attention.Attended": "what `add_self_attention` makes; tested through it",
     "methods.encoder.NoGenerator": "stands where a game has no generator; test_encoder",
     "methods.label_predictor.check_classes": "only what the losses call; tested through them",
     "methods.imle.MatchMemory": "holds what `match_latents` returned",
@@ -333,7 +334,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.wasserstein.optimal_partners": "only what `wasserstein_distance` calls; tested through it",
 }
 # even if they declare their arguments; a layer takes the dtype of its weights, as torch's own layers do
-NEEDS_MORE = "course lab training evaluation.features evaluation.traits methods.attention.SelfAttention.attention_map".split()
+NEEDS_MORE = "course lab training evaluation.features evaluation.traits networks.attention.SelfAttention.attention_map".split()
 NOT_ONE = "data.mixtures.ModeSet networks.layers.Net".split()  # what others are made of
 
 

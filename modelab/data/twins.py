@@ -20,7 +20,7 @@ __all__ = ['Noise', 'Twins', 'twins']
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #6bcea0a0
 class Twins(ModeSet):
-    "Two squares of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
+    "Two squares of one colour at the sides of a picture, (3, 8, 8); a mode is a colour; `twins`."
     traits, held_out = ("blue", "orange", "white"), None
 
     def __init__(self, wander: bool, noise: float):
@@ -74,6 +74,9 @@ def twins(wander: bool = False,  # each square on a row of its own
           noise: Noise = .05,  # standard deviation of every pixel
           ) -> Twins:
     """Two squares, far apart, always of one colour: blue, orange or white, in equal shares.
+
+    Pictures are `(n, 3, 8, 8)` in [-1, 1], and so is the unit of the noise. A set of this course,
+    in no paper. `ValueError` for noise outside (0, 0.07], `TypeError` for other types.
 
     With more noise than 0.07, what is half-way between two colours would pass for one.
     """

@@ -12,25 +12,23 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from ..core.checks import check_shape
 from ..core.registry import register_game
-from ..core.seeding import Generators
-from ..core.signatures import (checked, Count, FakeScores, Index, InstanceOf, Network,
+from ..core.signatures import (checked, Count, FakeScores, Index, Network, Positive,
                                      RealScores, Shape, Texts)
 from .wasserstein import wasserstein_generator_loss
-from ..networks.convolutional import (Conv, ConvDiscriminator, ConvGenerator, fold_runs,
-                                            unfold_runs)
+from ..networks.convolutional import Conv
+from ..networks.growing import EqualConv, EqualLinear
 from ..networks.layers import Linear, make_player, score_batches
 from ..networks.players import Networks
 from ..training.game import AdversarialGame
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['FoldedMaps', 'ConvNet', 'Matrix', 'RowVector', 'WEIGHT_AXES', 'Names', 'hinge_discriminator_loss', 'SelfAttention',
-           'add_self_attention', 'power_iteration', 'spectral_norm', 'SpectralNorm', 'add_spectral_norm',
-           'update_spectral_norm', 'SAGAN']
+__all__ = ['Matrix', 'RowVector', 'WEIGHT_AXES', 'TRANSPOSED', 'Names', 'hinge_discriminator_loss', 'power_iteration',
+           'spectral_norm', 'SpectralNorm', 'add_spectral_norm', 'update_spectral_norm', 'SAGAN']
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #59dd649d
 @checked
@@ -39,90 +37,12 @@ def hinge_discriminator_loss(real_logits: RealScores,  # D(x), (*runs, batch)
                              ) -> Tensor:  # (*runs,)
     """What D descends: real logits should exceed 1, generated ones fall below -1 (Lim and Ye 2017).
 
+    The two batches may differ in size; `ValueError` if the runs do, or if a batch is empty.
+
     >>> hinge_discriminator_loss(torch.tensor([3., 0.]), torch.tensor([-3., 0.]))
     tensor(1.)
     """
     return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #dc720542
-FoldedMaps = Annotated[Tensor, Shape("batch channels height width")]  # the channels of all runs
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #95dac4bf
-class SelfAttention(nn.Module):
-    """Self-attention on folded images `(batch, runs·channels, height, width)` (Zhang et al. 2019).
-
-    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit
-    the query of this one. γ is 0 at first, so the layer starts as the identity.
-    """
-    @checked
-    def __init__(self, channels: Count,
-                 runs: Count | None = None,  # None: a plain layer, no run axis
-                 generator: Generators = None,  # one, or one per run
-                 inner: Count | None = None,  # channels of queries, keys; None: an eighth, ≥ 4
-                 pool: Count = 1,  # 2: keys and values are maxima of 2×2 blocks
-                 ):
-        super().__init__()
-        self.channels, self.runs, self.pool = channels, runs, pool
-        inner, values = inner or max(4, channels // 8), max(1, channels // 2)
-        sizes = {"query": (channels, inner), "key": (channels, inner),
-                 "value": (channels, values), "out": (values, channels)}
-        for name, (inputs, outputs) in sizes.items():
-            setattr(self, name, Conv(inputs, outputs, 1, 1, runs, generator, 1.))
-        self.gamma = nn.Parameter(torch.zeros(*(() if runs is None else (runs,)), 1, 1, 1, 1))
-
-    def _by_place(self, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
-        "The answer of a layer at each place, or block of places, (*runs, batch, channels, places)."
-        answer = layer(x)
-        answer = F.max_pool2d(answer, pool) if pool > 1 else answer
-        return unfold_runs(answer, self.runs).flatten(-2)
-
-    @checked
-    def attention_map(self, x: FoldedMaps) -> Tensor:
-        "The weight of each key for each query, (*runs, batch, queries, keys); rows sum to one."
-        sides = [max(side, self.pool) for side in x.shape[2:]]  # at least as large as a block
-        check_shape("x", x, (len(x), self.channels * (self.runs or 1), *sides))
-        queries, keys = self._by_place(self.query, x), self._by_place(self.key, x, self.pool)
-        return (queries.mT @ keys).softmax(-1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        "x + γ·Wo at each place."
-        weights = self.attention_map(x)
-        o = self._by_place(self.value, x, self.pool) @ weights.mT
-        o = self.out(fold_runs(o.unflatten(-1, x.shape[-2:]), self.runs))
-        return x + fold_runs(self.gamma * unfold_runs(o, self.runs), self.runs)
-
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #2723ecb1
-ConvNet = Annotated[ConvGenerator | ConvDiscriminator,
-                    InstanceOf((ConvGenerator, ConvDiscriminator))]
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #e6d24cc8
-def _map_sides(net: ConvGenerator | ConvDiscriminator) -> tuple[int, list[int]]:
-    "The side of a convolutional net's pictures, and the side of the map of each of `net.convs`."
-    levels = range(1, len(net.convs) + 1)
-    if isinstance(net, ConvGenerator):
-        return net.outputs[-1], [net.start[-1] * 2 ** i for i in levels]
-    return net.inputs[-1], [net.inputs[-1] // 2 ** i for i in levels]
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #375dc165
-@checked
-def add_self_attention(net: ConvNet,  # of chapter 0.5; changed in place
-                       side: int | None = None,  # of the map; None: nearest to half the picture's
-                       inner: int | None = None,  # as in `SelfAttention`
-                       pool: int = 1,  # likewise
-                       generator: Generators = None,  # one, or one per run
-                       ) -> nn.Module:  # the same network
-    "Add a self-attention layer behind the convolution of a net that makes a map of this side."
-    full, sides = _map_sides(net)
-    # no map attends twice
-    free = [s for s, conv in zip(sides, net.convs) if isinstance(conv, Conv)]
-    side = min(sides, key=lambda s: abs(s - full / 2), default=None) if side is None else side
-    if side not in free:
-        raise ValueError(f"side: expected a free map of {full}×{full}, {free}, got {side!r:.40}")
-    at = sides.index(side)
-    attention = SelfAttention(net.convs[at].weight.shape[-4], net.runs, generator, inner, pool)
-    net.convs[at] = nn.Sequential(net.convs[at], attention)
-    return net
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #01918e7a
 Matrix = Annotated[Tensor, Shape("*runs rows columns")]
@@ -135,7 +55,11 @@ def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
                     u: RowVector | None = None,  # to go on from, (*runs, rows)
                     n: Index = 1,  # iterations
                     ) -> Tensor:  # (*runs, rows)
-    "A unit vector nearer to the direction that a matrix stretches most."
+    """A unit vector nearer to the left singular vector of the largest singular value.
+
+    Without `u` it starts at the image of the longest row. `ValueError` if `u` does not fit the
+    matrix (Miyato et al. 2018, appendix A).
+    """
     if u is None:
         longest = matrix.norm(dim=-1).argmax(-1)[..., None, None]
         u = (matrix @ matrix.take_along_dim(longest, -2).mT)[..., 0]
@@ -149,58 +73,101 @@ def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
 def spectral_norm(matrix: Matrix,  # W, (*runs, rows, columns)
                   u: RowVector,  # a unit vector, (*runs, rows)
                   ) -> Tensor:  # (*runs,)
-    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W."
+    """‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W.
+
+    `ValueError` if `u` does not fit the matrix (Miyato et al. 2018).
+    """
     images = u.to(matrix.dtype)[..., None, :] @ matrix
     return torch.linalg.vector_norm(images.squeeze(-2), dim=-1)
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #ad61aa3f
-WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # without runs
+WEIGHT_AXES = {  # of a weight without a run axis
+    Linear: 2, EqualLinear: 2, nn.Linear: 2, nn.Embedding: 2, Conv: 4, EqualConv: 4,
+    nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5,
+    nn.ConvTranspose1d: 3, nn.ConvTranspose2d: 4, nn.ConvTranspose3d: 5}
+
+# %% ../../nbs/5_icml2019/07_attention.ipynb #53a69f7f
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #8cb7d0e9
 class SpectralNorm(nn.Module):
-    "A parametrization: a weight over its norm. Only `update_spectral_norm` changes its `u`."
+    """A parametrization: a weight over its norm. Only `update_spectral_norm` changes its `u`.
+
+    `u` is a unit vector `(*runs, rows)`. Miyato et al. 2018; `ValueError` for a weight of one axis.
+    """
     @checked
     def __init__(self, weight: Matrix,  # (*runs, rows, columns, ...), flattened behind the rows
                  runs: Index = 0,  # how many leading axes count runs
+                 rows: Index = 0,  # which axis behind the runs has the rows
+                 factor: Positive = 1.,  # by which the layer multiplies its weight
                  ):
         super().__init__()
-        self.runs = runs
-        self.register_buffer("u", power_iteration(weight.flatten(runs + 1), n=20))
+        self.runs, self.rows, self.factor = runs, rows, factor
+        self.register_buffer("u", power_iteration(self._matrix(weight), n=20))
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        "The weight as matrices, (*runs, rows, columns)."
+        return weight.movedim(self.runs + self.rows, self.runs).flatten(self.runs + 1)
 
     def forward(self, weight: Tensor) -> Tensor:
-        norm = spectral_norm(weight.flatten(self.runs + 1), self.u)
+        "The weight, divided by its norm and by the layer's own factor."
+        norm = spectral_norm(self._matrix(weight), self.u)
         norm = norm.clamp_min(1e-12)  # a weight of zeros stays one
-        return weight / norm.reshape(*norm.shape, *[1] * (weight.ndim - norm.ndim))
+        return weight / (self.factor * norm).reshape(*norm.shape, *[1] * (weight.ndim - norm.ndim))
 
     def iterate(self, weight: Tensor, n: int) -> None:
         "Move `u` by `n` power iterations."
-        self.u.copy_(power_iteration(weight.flatten(self.runs + 1), self.u, n))
+        self.u.copy_(power_iteration(self._matrix(weight), self.u, n))
+
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #1969d6c6
 Names = Annotated[Sequence[str], Texts()]
 
+# %% ../../nbs/5_icml2019/07_attention.ipynb #44ffbaa3
+def _to_be_bounded(name: str, layer: nn.Module) -> bool:
+    "Whether a layer has a weight to bound; `ValueError` if it has one that cannot be bounded."
+    own = dict(layer.named_parameters(recurse=False))
+    matrices = [n for n, v in own.items() if "weight" in n and (is_lazy(v) or v.ndim > 1)]
+    others = layer.parametrizations.weight if parametrize.is_parametrized(layer, "weight") else []
+    if any(isinstance(part, SpectralNorm) for part in others):
+        return False
+    fits = isinstance(layer, (*WEIGHT_AXES,)) and not others and not any(map(is_lazy, own.values()))
+    if (matrices or len(others)) and not (fits and matrices == ["weight"]):
+        known = ", ".join(dict.fromkeys(kind.__name__ for kind in WEIGHT_AXES))
+        raise ValueError(f"network: expected layers of {known}, with a plain weight, got "
+                         f"{type(layer).__name__} at {name!r}; name it in `but` to leave it out")
+    return bool(matrices)
+
 # %% ../../nbs/5_icml2019/07_attention.ipynb #60573192
 @checked
 def add_spectral_norm(network: Network,  # changed in place
-                      but: Names = (),  # layers to leave as they are
+                      but: Names = (),  # layers to leave as they are, by a part of their name
                       ) -> nn.Module:  # the same network
-    """Divide the weight of each linear and convolutional layer by its largest singular value.
+    """Divide the weight of each layer in `WEIGHT_AXES` by its largest singular value.
 
     Call `update_spectral_norm(network)` once for each step of the optimiser (Miyato et al. 2018).
+    `ValueError` if a layer has a matrix of weights and is no such layer, or if there is none.
     """
-    found = [layer for name, layer in network.named_modules()
-             if type(layer) in WEIGHT_AXES and not set(but) & set(name.split("."))]
-    if not found:
+    layers = [layer for name, layer in network.named_modules()
+              if name not in but and not set(but) & set(name.split("."))
+              and _to_be_bounded(name, layer)]
+    if not layers:
         raise ValueError(f"network: expected layers, got none in {type(network).__name__}")
-    for layer in found:
-        runs = layer.weight.ndim - WEIGHT_AXES[type(layer)]
-        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, runs))
+    for layer in layers:
+        axes = next(n for kind, n in WEIGHT_AXES.items() if isinstance(layer, kind))
+        factor = layer.scale if isinstance(layer, (EqualLinear, EqualConv)) else 1.
+        norm = SpectralNorm(layer.weight, layer.weight.ndim - axes,
+                            int(isinstance(layer, TRANSPOSED)), factor)
+        parametrize.register_parametrization(layer, "weight", norm)
     return network
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #34e03425
 @checked
 def update_spectral_norm(network: Network, n: Count = 1) -> nn.Module:  # the same network
-    "Move every `u` in a network by `n` power iterations; a network without any is left as it is."
+    """Move every `u` in a network by `n` power iterations; a network without any is left as it is.
+
+    One iteration for each step of the optimiser is usual (Miyato et al. 2018).
+    """
     for layer in network.modules():
         bound = parametrize.is_parametrized(layer, "weight")
         for part in layer.parametrizations.weight if bound else ():
@@ -212,10 +179,13 @@ def update_spectral_norm(network: Network, n: Count = 1) -> nn.Module:  # the sa
 @register_game
 @dataclass(kw_only=True)
 class SAGAN(AdversarialGame):
-    "The game of Zhang et al. 2019: hinge losses, self-attention, spectral norms, two rates."
-    attention: Literal["", "D", "G", "GD"] = "GD"  # which default players have a layer of it
+    """The game of Zhang et al. 2019: hinge losses, self-attention, spectral norms, two rates.
+
+    Attention is a setting of the networks, here on in both players. `ValueError` where a network
+    has no map for it, or a layer that cannot be bounded.
+    """
     spectral: Literal["", "D", "G", "GD"] = "D"  # whose weights are bounded; the paper: both
-    default_networks: ClassVar[Networks] = Networks("conv", width=16, depth=2)
+    default_networks: ClassVar[Networks] = Networks("conv", width=16, depth=2, attention="GD")
     default_optimiser: ClassVar[Optimiser] = Optimiser({"G": 1e-3, "D": 4e-3}, (0., .9))
 
     def loss_D(self, t: Any) -> Tensor:
@@ -230,14 +200,8 @@ class SAGAN(AdversarialGame):
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:
         "G and D, one copy per run."
-        kw = dict(runs=runs, generator=generator)
-        if self.attention and self.networks.kind != "conv":
-            raise ValueError(f'kind: expected "conv" for attention, got {self.networks.kind!r}')
-
-        def default(name: str) -> nn.Module:
-            net = self.networks.generator(latent, event, **kw) if name == "G" \
-                else self.networks.discriminator(event, **kw)
-            net = add_self_attention(net, generator=generator) if name in self.attention else net
-            return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
-        return {name: make_player(name, getattr(self, name), lambda: default(name), **kw)
-                for name in "GD"}
+        made = AdversarialGame.players(self, event, latent, runs, generator)
+        for name, net in made.items():
+            if name in self.spectral and getattr(self, name) is None:
+                add_spectral_norm(net, ("query", "key"))
+        return made

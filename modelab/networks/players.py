@@ -14,6 +14,7 @@ from torch import nn
 
 from ..core.registry import SettingGroup
 from ..core.signatures import Count, Share, check_fields
+from .attention import add_self_attention
 from .convolutional import (conv_discriminator, conv_encoder, conv_generator,
                                             conv_joint_discriminator)
 from .growing import (as_growth, grown_discriminator, grown_encoder,
@@ -41,6 +42,7 @@ class Networks(SettingGroup):
     latent: Count | None = None  # length of z; None: fits the set
     grow: Growth | None = None  # of "grown": when the networks grow; None: Growth()
     mixing: Share | None = None  # of "style": share of pictures with two styles; None: 0
+    attention: Literal["", "G", "D", "GD"] | None = None  # of "conv", "style": who has it; None: ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grow", as_growth("grow", self.grow))
@@ -50,28 +52,40 @@ class Networks(SettingGroup):
         "The keywords of a network that grows."
         return {**kw, "growth": self.grow or Growth()}
 
+    def _with_attention(self, name: str, net: nn.Module, kw: dict[str, Any]) -> nn.Module:
+        "`net`, with a self-attention layer if the settings want one for this player."
+        if name not in (self.attention or ""):
+            return net
+        if self.kind not in ("conv", "style"):
+            raise ValueError(f'kind: expected "conv" or "style" for attention, got {self.kind!r}')
+        return add_self_attention(net, generator=kw.get("generator"))
+
     def generator(self, latent: int, event: tuple[int, ...], **kw: Any) -> nn.Module:
         "G, `(*runs, batch, latent)` to `(*runs, batch, *event)`; `runs`, `generator` as for `mlp`."
         width = self.g_width or self.width
-        if self.kind == "conv":
-            return conv_generator(latent, event, width, **kw)
-        if self.kind == "grown":
-            return grown_generator(latent, event, width, **self._growing(kw))
         depth = self.g_depth or self.depth
-        if self.kind == "style":
-            return style_generator(latent, event, width, depth, mixing=self.mixing or 0., **kw)
-        return mlp_generator(latent, event, width, depth, **kw)
+        if self.kind == "conv":
+            net = conv_generator(latent, event, width, **kw)
+        elif self.kind == "grown":
+            net = grown_generator(latent, event, width, **self._growing(kw))
+        elif self.kind == "style":
+            net = style_generator(latent, event, width, depth, mixing=self.mixing or 0., **kw)
+        else:
+            net = mlp_generator(latent, event, width, depth, **kw)
+        return self._with_attention("G", net, kw)
 
     def discriminator(self, event: tuple[int, ...], **kw: Any) -> nn.Module:
         "D, `(*runs, batch, *event)` to `(*runs, batch)`."
         width = self.d_width or self.width
         if self.kind == "conv":
-            return conv_discriminator(event, width, **kw)
-        if self.kind == "grown":
-            return grown_discriminator(event, width, **self._growing(kw))
-        if self.kind == "style":
-            return style_discriminator(event, width, **kw)
-        return mlp(event, (), width, self.depth, **kw)
+            net = conv_discriminator(event, width, **kw)
+        elif self.kind == "grown":
+            net = grown_discriminator(event, width, **self._growing(kw))
+        elif self.kind == "style":
+            net = style_discriminator(event, width, **kw)
+        else:
+            net = mlp(event, (), width, self.depth, **kw)
+        return self._with_attention("D", net, kw)
 
     def encoder(self, event: tuple[int, ...], latent: int,
                 noise: int = 0,  # numbers of noise that E takes beside x
@@ -91,9 +105,11 @@ class Networks(SettingGroup):
         "D of pairs, `(*runs, batch, *event)` and `(*runs, batch, latent)` to `(*runs, batch)`."
         width = self.d_width or self.width
         if self.kind == "conv":
-            return conv_joint_discriminator(event, latent, width, **kw)
-        if self.kind == "grown":
-            return grown_joint_discriminator(event, latent, width, **self._growing(kw))
-        if self.kind == "style":
-            return style_joint_discriminator(event, latent, width, **kw)
-        return joint_discriminator(event, latent, width, self.depth, **kw)
+            net = conv_joint_discriminator(event, latent, width, **kw)
+        elif self.kind == "grown":
+            net = grown_joint_discriminator(event, latent, width, **self._growing(kw))
+        elif self.kind == "style":
+            net = style_joint_discriminator(event, latent, width, **kw)
+        else:
+            net = joint_discriminator(event, latent, width, self.depth, **kw)
+        return self._with_attention("D", net, kw)

@@ -21,6 +21,7 @@
 # | How can a generator get a useful gradient when the discriminator is nearly perfect? | [1.4 Wasserstein GANs: WGAN, WGAN-GP, and the R1 penalty](1_game/04_wasserstein.ipynb) |
 # | What does a discriminator learn if it compares each generated example with a real one? | [1.5 The relativistic GAN and R3GAN: paired logits with R1 and R2](1_game/05_relativistic.ipynb) |
 # | Do packing, unrolling, a mode-seeking term or minibatch deviation bring back the modes that a GAN loses? | [1.6 Against mode collapse: PacGAN, unrolled GAN, mode seeking, minibatch deviation](1_game/06_mode_seeking.ipynb) |
+# | If a mixture model or a flow covers my data for less, why should I train a GAN? | [1.7 Why a GAN at all? A Gaussian mixture, kernel density, a VAE and flow matching on the same sets](1_game/07_not_a_gan.ipynb) |
 # | If a generator loses modes of the data, what does a network lose that runs the other way, from the data to the latent? | [2.1 An adversarial encoder: matching codes to a prior](2_inverse/01_encoder.ipynb) |
 # | How do a generator and an encoder become inverse to each other, and does the generator still lose modes? | [2.2 BiGAN: a generator and an encoder trained by one discriminator](2_inverse/02_bigan.ipynb) |
 # | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? | [2.3 The pair-wise gradient penalty for BiGAN](2_inverse/03_pairwise.ipynb) |
@@ -67,8 +68,8 @@
 # | How does a set of pictures know its modes, and why does the same data give the same classifier? | [6.21 Digits as a mode set, and the classifier that reads them](6_workshop/21_digits.ipynb) |
 # | How are floor, ceiling and null computed without samples, and where do the intervals of coverage come from? | [6.22 How coverage is computed: reference laws, scores, intervals and tables](6_workshop/22_counting.ipynb) |
 # | What does the training engine ask of a method, and how does a turn draw its data and noise? | [6.23 Games, turns and optimisers](6_workshop/23_games.ipynb) |
-# <!-- /questions -->
 # | How does a table with texts, whole numbers and gaps become a tensor and come back, and how does a training become an estimator of scikit-learn? | [6.24 Tables with texts and gaps, and an estimator of scikit-learn](6_workshop/24_tables.ipynb) |
+# <!-- /questions -->
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 

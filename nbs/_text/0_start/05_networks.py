@@ -1064,6 +1064,7 @@ from torch import nn
 
 from modelab.core.registry import SettingGroup
 from modelab.core.signatures import Count, Share, check_fields
+from modelab.networks.attention import add_self_attention
 from modelab.networks.convolutional import (conv_discriminator, conv_encoder, conv_generator,
                                             conv_joint_discriminator)
 from modelab.networks.growing import (as_growth, grown_discriminator, grown_encoder,
@@ -1080,7 +1081,7 @@ from modelab.networks.style import (style_discriminator, style_encoder, style_ge
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %% [markdown]
-# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. With `mixing` above 0 a share of its pictures is made from two latents each. Encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture, so leave it at 0 there.
+# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. With `mixing` above 0 a share of its pictures is made from two latents each. Encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture, so leave it at 0 there. `attention` names the players that get a self-attention layer (chapter [5.7](../5_icml2019/07_attention.ipynb)); encoders get none.
 
 # %%
 #| export networks.players
@@ -1096,6 +1097,7 @@ class Networks(SettingGroup):
     latent: Count | None = None  # length of z; None: fits the set
     grow: Growth | None = None  # of "grown": when the networks grow; None: Growth()
     mixing: Share | None = None  # of "style": share of pictures with two styles; None: 0
+    attention: Literal["", "G", "D", "GD"] | None = None  # of "conv", "style": who has it; None: ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grow", as_growth("grow", self.grow))
@@ -1112,6 +1114,20 @@ def _growing(self: Networks, kw: dict[str, Any]) -> dict[str, Any]:
     return {**kw, "growth": self.grow or Growth()}
 
 # %% [markdown]
+# A player with attention gets its layer after it is made, so a player without it stays as it was:
+
+# %%
+#| export networks.players
+@patch
+def _with_attention(self: Networks, name: str, net: nn.Module, kw: dict[str, Any]) -> nn.Module:
+    "`net`, with a self-attention layer if the settings want one for this player."
+    if name not in (self.attention or ""):
+        return net
+    if self.kind not in ("conv", "style"):
+        raise ValueError(f'kind: expected "conv" or "style" for attention, got {self.kind!r}')
+    return add_self_attention(net, generator=kw.get("generator"))
+
+# %% [markdown]
 # Each of the following methods makes one kind of player. `generator` makes G.
 
 # %%
@@ -1120,14 +1136,16 @@ def _growing(self: Networks, kw: dict[str, Any]) -> dict[str, Any]:
 def generator(self: Networks, latent: int, event: tuple[int, ...], **kw: Any) -> nn.Module:
     "G, `(*runs, batch, latent)` to `(*runs, batch, *event)`; `runs`, `generator` as for `mlp`."
     width = self.g_width or self.width
-    if self.kind == "conv":
-        return conv_generator(latent, event, width, **kw)
-    if self.kind == "grown":
-        return grown_generator(latent, event, width, **self._growing(kw))
     depth = self.g_depth or self.depth
-    if self.kind == "style":
-        return style_generator(latent, event, width, depth, mixing=self.mixing or 0., **kw)
-    return mlp_generator(latent, event, width, depth, **kw)
+    if self.kind == "conv":
+        net = conv_generator(latent, event, width, **kw)
+    elif self.kind == "grown":
+        net = grown_generator(latent, event, width, **self._growing(kw))
+    elif self.kind == "style":
+        net = style_generator(latent, event, width, depth, mixing=self.mixing or 0., **kw)
+    else:
+        net = mlp_generator(latent, event, width, depth, **kw)
+    return self._with_attention("G", net, kw)
 
 # %% [markdown]
 # `discriminator` makes D, with one logit per example.
@@ -1139,12 +1157,14 @@ def discriminator(self: Networks, event: tuple[int, ...], **kw: Any) -> nn.Modul
     "D, `(*runs, batch, *event)` to `(*runs, batch)`."
     width = self.d_width or self.width
     if self.kind == "conv":
-        return conv_discriminator(event, width, **kw)
-    if self.kind == "grown":
-        return grown_discriminator(event, width, **self._growing(kw))
-    if self.kind == "style":
-        return style_discriminator(event, width, **kw)
-    return mlp(event, (), width, self.depth, **kw)
+        net = conv_discriminator(event, width, **kw)
+    elif self.kind == "grown":
+        net = grown_discriminator(event, width, **self._growing(kw))
+    elif self.kind == "style":
+        net = style_discriminator(event, width, **kw)
+    else:
+        net = mlp(event, (), width, self.depth, **kw)
+    return self._with_attention("D", net, kw)
 
 # %% [markdown]
 # `encoder` makes E, which maps an example to a code. With `noise`, E also takes random numbers (a *stochastic* encoder).
@@ -1176,12 +1196,14 @@ def joint_discriminator(self: Networks, event: tuple[int, ...], latent: int,
     "D of pairs, `(*runs, batch, *event)` and `(*runs, batch, latent)` to `(*runs, batch)`."
     width = self.d_width or self.width
     if self.kind == "conv":
-        return conv_joint_discriminator(event, latent, width, **kw)
-    if self.kind == "grown":
-        return grown_joint_discriminator(event, latent, width, **self._growing(kw))
-    if self.kind == "style":
-        return style_joint_discriminator(event, latent, width, **kw)
-    return joint_discriminator(event, latent, width, self.depth, **kw)
+        net = conv_joint_discriminator(event, latent, width, **kw)
+    elif self.kind == "grown":
+        net = grown_joint_discriminator(event, latent, width, **self._growing(kw))
+    elif self.kind == "style":
+        net = style_joint_discriminator(event, latent, width, **kw)
+    else:
+        net = joint_discriminator(event, latent, width, self.depth, **kw)
+    return self._with_attention("D", net, kw)
 
 # %%
 for kind, width in (("mlp", 16), ("conv", 4), ("grown", 4), ("style", 4)):
