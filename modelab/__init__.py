@@ -11,6 +11,7 @@ Audit of samples        audit(samples, reference) -> Report; interpolations;
 Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss,
                         interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty;
                         as_critic(D) for a discriminator of yours
+Density models          fit_gaussian_mixture(x), fit_kernel_density(x) with sample and log_prob
 Unpaired domains        exchange_domains, cycle_losses, paired_loss, translate_domains
 Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load;
                         with_labels(network) for conditional players
@@ -40,6 +41,7 @@ _PUBLIC = {
              "interpolations",
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
               "max_gradient_penalty wasserstein_gradient_penalty as_critic",
+    "densities": "fit_gaussian_mixture fit_kernel_density",
     "domains": "exchange_domains cycle_losses paired_loss translate_domains",
     "training": "Run Game with_labels label_predictor",
     "tables": "HexaGAN",

@@ -21,6 +21,7 @@ audit Report interpolations missing compare compare_all samples_needed smallest_
 gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss max_gradient_penalty
 wasserstein_gradient_penalty as_critic with_labels Run Game Lab Minimax Wasserstein ClippedWasserstein ZeroCentred Encoder BiGAN PairwiseBiGAN
 Relativistic PacGAN Unrolled ModeSeeking
+VAE FlowMatching fit_gaussian_mixture fit_kernel_density
 IMLE IMLEGAN Lipschitz GroundMetric Currents Entropic NonParametricPrior MMIALI SAGAN FewLabels Imputer HexaGAN exchange_domains cycle_losses paired_loss
 translate_domains
 """.split()

@@ -18,7 +18,7 @@ from ..core.checks import check_batch, check_int
 from ..core.signatures import Count, Index, Real, Samples, Whole, Wholes, checked
 
 # %% auto #0
-__all__ = ['Rows', 'COMPONENTS', 'FittedMixture', 'fit_gaussian_mixture', 'fit_kernel_density']
+__all__ = ['TrainingExamples', 'COMPONENTS', 'FittedMixture', 'fit_gaussian_mixture', 'fit_kernel_density']
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #ba94436e
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class FittedMixture:
 
     def log_prob(self, x: Tensor) -> Tensor:
         "Log density in nats, (n,) float64, of `x` (n, *event)."
-        x = check_batch("x", x, self.event).double().flatten(1)
+        x = check_batch("x", x, self.event).double().reshape(len(x), -1)
         if not self.factors.ndim:
             return torch.cat([_log_kernels(part, self.centers, self.factors[None])[0]
                               for part in x.split(256)])
@@ -69,13 +69,13 @@ def _log_kernels(x: Tensor, centers: Tensor, widths: Tensor) -> Tensor:
                         for h in widths])
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #07dc13ff
-Rows = Annotated[Tensor, Samples("n *event", 2)]
+TrainingExamples = Annotated[Tensor, Samples("n *event", 2)]
 COMPONENTS = 1, 2, 4, 8, 16, 24, 32, 48  # numbers of components that are tried by default
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #58ae9490
 def _unit(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "Rows (n, d) float64 with mean 0 and root mean square 1, and that mean and size."
-    x = x.detach().cpu().double().flatten(1)
+    x = x.detach().cpu().double().reshape(len(x), -1)
     mean = x.mean(0)
     size = (x - mean).square().mean().sqrt()
     if not 0 < size < math.inf:
@@ -93,17 +93,21 @@ def _fit_components(rows: Any, components: Sequence[int], covariance: str, seed:
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #a26daa3d
 @checked
-def fit_gaussian_mixture(x: Rows,  # training examples (n, *event)
+def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          components: Annotated[Sequence[int], Wholes()] = COMPONENTS,
                          covariance: Literal["full", "diag"] = "full",
                          seed: Index = 0,  # of the starting points
                          ) -> FittedMixture:
-    "A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC."
-    if max(components) > len(x):
+    """A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC.
+
+    More components than examples are not tried. `ValueError` if all examples are the same.
+    """
+    tried = [k for k in dict.fromkeys(components) if k <= len(x)]
+    if not tried:
         raise ValueError(f"components: expected at most {len(x)}, one per example, got "
-                         f"{max(components)}")
+                         f"{min(components)}")
     rows, mean, size = _unit(x)
-    fits = _fit_components(rows.numpy(), components, covariance, seed)
+    fits = _fit_components(rows.numpy(), tried, covariance, seed)
     bic = {k: float(fit.bic(rows.numpy())) for k, fit in fits.items()}
     best = fits[k := min(bic, key=bic.get)]
     centers, spread, weights = (torch.as_tensor(getattr(best, f"{name}_"))
@@ -114,7 +118,7 @@ def fit_gaussian_mixture(x: Rows,  # training examples (n, *event)
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #b3064996
 @checked
-def fit_kernel_density(x: Rows,  # training examples (n, *event)
+def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
                        bandwidths: Annotated[int, Whole(2)] = 25,  # how many are tried
                        held_out: Annotated[float, Real(.01, .9)] = .2,  # share that chooses
                        seed: Index = 0,  # of the split

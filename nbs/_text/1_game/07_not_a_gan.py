@@ -90,7 +90,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## A tuned GAN loses against three lines of scikit-learn
-# The rare modes of chapter [1.1](01_minimax.ipynb): the centre holds 90 % of the data, and eight rare modes share the rest. The best GAN of this part (R1, chapter [1.4](04_wasserstein.ipynb)) was chosen from many settings. Its recorded result with eight seeds:
+# The rare modes of chapter [1.1](01_minimax.ipynb): the centre holds 90 % of the data, and eight rare modes share the rest. The GAN with R1 of chapter [1.4](04_wasserstein.ipynb) had the smallest total variation (TV) of 20 settings there. Its recorded result with eight seeds:
 
 # %%
 data = rare_modes()
@@ -119,10 +119,12 @@ first
 # %%
 assert first.captured == 9 and first.high_quality > .98 and first.tv < .04
 assert not tuned or min(tuned["by seed"]) < 9 and float(tuned["tv"].split()[0]) > .08
+assert not rows or tuned == min(rows, key=lambda row: float(row["tv"].split()[0]))
+assert len(rows) in (0, 20)
 f"{spent:.1f} s for the mixture"
 
 # %% [markdown]
-# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps, misses a mode on some seeds, and has a larger total variation (TV). So why a GAN at all? This chapter puts four other methods on the same sets: two *density models* (Gaussian mixture and kernel density), a *variational autoencoder* (VAE), and *flow matching*.
+# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps, misses a mode on some seeds, and has a larger TV. So why a GAN at all? This chapter puts four other methods on the same sets: two *density models* (Gaussian mixture and kernel density), a *variational autoencoder* (VAE), and *flow matching*.
 #
 # The data here *are* a mixture of normal laws, so this contest is easy for a mixture. The end of the chapter asks where that stops.
 
@@ -179,7 +181,7 @@ def sample(self: FittedMixture, n: int, generator: torch.Generator) -> Tensor:
 @patch
 def log_prob(self: FittedMixture, x: Tensor) -> Tensor:
     "Log density in nats, (n,) float64, of `x` (n, *event)."
-    x = check_batch("x", x, self.event).double().flatten(1)
+    x = check_batch("x", x, self.event).double().reshape(len(x), -1)
     if not self.factors.ndim:
         return torch.cat([_log_kernels(part, self.centers, self.factors[None])[0]
                           for part in x.split(256)])
@@ -207,7 +209,7 @@ def _log_kernels(x: Tensor, centers: Tensor, widths: Tensor) -> Tensor:
 
 # %%
 #| export methods.density_models
-Rows = Annotated[Tensor, Samples("n *event", 2)]
+TrainingExamples = Annotated[Tensor, Samples("n *event", 2)]
 COMPONENTS = 1, 2, 4, 8, 16, 24, 32, 48  # numbers of components that are tried by default
 
 # %% [markdown]
@@ -217,7 +219,7 @@ COMPONENTS = 1, 2, 4, 8, 16, 24, 32, 48  # numbers of components that are tried 
 #| export methods.density_models
 def _unit(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "Rows (n, d) float64 with mean 0 and root mean square 1, and that mean and size."
-    x = x.detach().cpu().double().flatten(1)
+    x = x.detach().cpu().double().reshape(len(x), -1)
     mean = x.mean(0)
     size = (x - mean).square().mean().sqrt()
     if not 0 < size < math.inf:
@@ -243,17 +245,21 @@ def _fit_components(rows: Any, components: Sequence[int], covariance: str, seed:
 # %%
 #| export methods.density_models
 @checked
-def fit_gaussian_mixture(x: Rows,  # training examples (n, *event)
+def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          components: Annotated[Sequence[int], Wholes()] = COMPONENTS,
                          covariance: Literal["full", "diag"] = "full",
                          seed: Index = 0,  # of the starting points
                          ) -> FittedMixture:
-    "A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC."
-    if max(components) > len(x):
+    """A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC.
+
+    More components than examples are not tried. `ValueError` if all examples are the same.
+    """
+    tried = [k for k in dict.fromkeys(components) if k <= len(x)]
+    if not tried:
         raise ValueError(f"components: expected at most {len(x)}, one per example, got "
-                         f"{max(components)}")
+                         f"{min(components)}")
     rows, mean, size = _unit(x)
-    fits = _fit_components(rows.numpy(), components, covariance, seed)
+    fits = _fit_components(rows.numpy(), tried, covariance, seed)
     bic = {k: float(fit.bic(rows.numpy())) for k, fit in fits.items()}
     best = fits[k := min(bic, key=bic.get)]
     centers, spread, weights = (torch.as_tensor(getattr(best, f"{name}_"))
@@ -268,7 +274,7 @@ def fit_gaussian_mixture(x: Rows,  # training examples (n, *event)
 # %%
 #| export methods.density_models
 @checked
-def fit_kernel_density(x: Rows,  # training examples (n, *event)
+def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
                        bandwidths: Annotated[int, Whole(2)] = 25,  # how many are tried
                        held_out: Annotated[float, Real(.01, .9)] = .2,  # share that chooses
                        seed: Index = 0,  # of the split
@@ -308,7 +314,7 @@ Picture(figure, "Left: BIC falls until 16 components and rises after that. Right
 # %%
 bic, likelihood = (model.scores for model in models.values())
 assert models["Gaussian mixture"].chosen == 16 == min(bic, key=bic.get)
-assert models["kernel density"].chosen == round(max(likelihood, key=likelihood.get), 12) or True
+assert math.isclose(models["kernel density"].chosen, max(likelihood, key=likelihood.get))
 
 # %% [markdown]
 # With a narrow bandwidth a held-out example lies between the kernels and has a density near 0. With a wide one the density is blurred. The true number of modes, 9, is not in the list; BIC takes 16, so some modes are made of two components. This does no harm to coverage.
@@ -778,6 +784,159 @@ assert torch.allclose(value, by_hand, rtol=1e-3)
 value, by_hand
 
 # %% [markdown]
+# ## The same sets, eight seeds
+# `benchmarks/references.py` trained three networks for 5,000 steps with batch 128, width 64 and seeds 0 to 7: the VAE, the flow, and the GAN with R1. Two settings of VAE and flow were tried on seeds 100 to 103 for 1,000 steps (VAE: $\sigma$ of 0.1 or 0.2; flow: two or three hidden layers; the one with the smaller TV is taken). The GAN has the best of three R1 weights of chapter 1.4, chosen on the reported seeds, which favours it. Mixture and kernel density get 5,000 examples of each seed and choose their own settings from these. KL compares with the set's own shares here, so a perfect generator has about 0. The thresholds below were set before the runs.
+
+# %%
+kept, most = recorded("references"), {"grid": 25, "rare_modes": 9}
+methods = "Gaussian mixture", "kernel density", "flow matching", "VAE", "GAN with R1"
+
+def row_of(part: str, setting: str) -> dict:
+    "A recorded row."
+    return next(row for row in kept[part] if row["setting"] == setting)
+
+# %%
+def shown(name: str) -> None:
+    "All methods on one set: means over the seeds."
+    print(f"\n{name:17} captured worst  high quality     KL     TV spread seconds")
+    for method in methods:
+        row = row_of("points", f"{name}: {method}")
+        c, hq, kl, tv, spread = (sum(row[m]) / 8 for m in list(row["floor"]))
+        print(f"{method:17} {c:8.2f} {min(row['captured']):5g} {hq:13.1%} {kl:6.3f} {tv:6.3f} "
+              f"{spread:6.2f} {row['seconds']:7.1f}")
+    for side in ("floor", "null"):
+        c, hq, kl, tv, spread = row[side].values()
+        print(f"{side:17} {c:8.2f}       {hq:13.1%} {kl:6.3f} {tv:6.3f} {spread:6.2f}")
+
+for name in most if kept else ():
+    shown(name)
+
+# %% [markdown]
+# *Seconds* are those of one seed on one core: of fitting all tried settings for the first two, of training the chosen setting for the others.
+
+# %%
+def compared() -> Picture:
+    "TV of each seed."
+    figure, panels = axes(1, 2, size=(2.6, 1.9), sharey=True)
+    for ax, name in zip(panels, most):
+        for y, method in enumerate(methods):
+            colour = FAKE if method == "GAN with R1" else REAL
+            tv = row_of("points", f"{name}: {method}")["tv"]
+            ax.scatter(tv, [y] * 8, s=16, c=colour, alpha=.5, linewidths=0)
+        ax.axvline(row_of("points", f"{name}: VAE")["floor"]["tv"], c=ACCENT, ls=":")
+        ax.set(xlabel="TV", title=name.replace("_", " "), ylim=(4.6, -.6), xscale="log")
+        ax.set(yticks=range(5), yticklabels=methods)
+    return Picture(figure, "Total variation of each seed on two sets; dotted: a perfect generator")
+
+compared() if kept else "no record: only the package is installed"
+
+# %%
+def tv_of(name: str, method: str):
+    "The interval of TV over eight seeds."
+    return interval(row_of("points", f"{name}: {method}")["tv"], low=0, high=1)
+
+def each(method: str) -> str:
+    "TV on both sets, as text."
+    return "; ".join(f"{name} {tv_of(name, method)}" for name in most if kept)
+
+def below(method: str, other: str) -> bool:
+    "Whether a method has the smaller TV on both sets, with intervals apart."
+    return all(tv_of(name, method).high < tv_of(name, other).low for name in most)
+
+# %%
+gan = "GAN with R1"
+claim("On grid and rare modes a Gaussian mixture has a smaller TV than the GAN with R1 of "
+      "chapter 1.4", paper="this course", section="data that are mixtures of normal laws",
+      ours=each("Gaussian mixture"), baseline=each(gan),
+      holds=not kept or below("Gaussian mixture", gan))
+
+# %%
+claim("On grid and rare modes flow matching has a smaller TV than that GAN", paper="this course",
+      section="5,000 steps, width 64", ours=each("flow matching"), baseline=each(gan),
+      holds=bool(kept) and below("flow matching", gan), expect=False)
+
+# %%
+claim("On grid and rare modes the VAE has a smaller TV than that GAN", paper="this course",
+      section="5,000 steps, width 64", ours=each("VAE"), baseline=each(gan),
+      holds=bool(kept) and below("VAE", gan), expect=False)
+
+# %%
+def captured(method: str) -> dict[str, list[float]]:
+    "Captured modes of each seed."
+    return {name: row_of("points", f"{name}: {method}")["captured"] for name in most if kept}
+
+worst = {name: min(seen) for name, seen in captured("flow matching").items()}
+claim("Flow matching captures every mode of grid and rare modes on every seed",
+      paper="this course", section="5,000 steps, width 64", ours=f"worst seeds {worst}",
+      baseline=f"GAN with R1: {({name: min(seen) for name, seen in captured(gan).items()})}",
+      holds=bool(kept) and worst == most, expect=False)
+
+# %% [markdown]
+# One of the four thresholds is reached. What the table shows:
+#
+# - **Mixture and kernel density** capture every mode on every seed, with a TV near that of a perfect generator, in about a second. No network comes near them here.
+# - **Flow matching** captures all nine rare modes on every seed. Its shares are nearer to those of the data than the GAN's (KL 0.044 and 0.070, intervals apart), in less than half of the time. But more of the GAN's samples are good (92 % and 89 %): the flow leaves samples between the modes. On the grid its worst seed captures 23 modes. Neither network is good there: fewer than one sample in five is.
+# - **The VAE loses modes, too:** 4.1 of nine rare modes on average, and one on its worst seed, with 91 % good samples. Losing modes is no speciality of GANs.
+
+# %%
+def mean_of(name: str, method: str, measure: str) -> float:
+    "A recorded measure, averaged over the seeds."
+    return sum(row_of("points", f"{name}: {method}")[measure]) / 8
+
+def kl_of(method: str):
+    "The interval of KL on the rare modes."
+    return interval(row_of("points", f"rare_modes: {method}")["kl"], low=0)
+
+# %%
+if kept:
+    assert all(set(captured(method)[name]) == {most[name]} and mean_of(name, method, "tv") < .055
+               for method in methods[:2] for name in most)
+    assert set(captured("flow matching")["rare_modes"]) == {9} and worst["grid"] == 23
+    assert kl_of("flow matching").high < kl_of(gan).low
+    times = [row_of("points", f"rare_modes: {m}")["seconds"] for m in ("flow matching", gan)]
+    assert times[0] < times[1] / 2
+
+# %%
+if kept:
+    good = [mean_of("rare_modes", m, "high_quality") for m in (gan, "flow matching", "VAE")]
+    assert good[0] > .92 > good[2] > .9 > good[1] > .88
+    assert all(mean_of("grid", m, "high_quality") < .2 for m in methods[2:])
+    seen = captured("VAE")["rare_modes"]
+    assert min(seen) == 1 and abs(sum(seen) / 8 - 4.125) < 1e-9
+    print("GAN, flow, VAE good samples on rare modes:", [round(v, 3) for v in good], "VAE:", seen)
+
+# %% [markdown]
+# The GAN's row is that of chapter 1.4, trained again: the captured modes of each seed are the same. The tuning of VAE and flow was short, and a longer or better one may change the order of the three networks.
+
+# %%
+past = {row["setting"]: row["by seed"] for row in recorded("wasserstein").get("rare_modes", [])}
+assert not kept or captured(gan)["rare_modes"] == past["R1 weight 0.1, lr 0.003"]
+
+# %% [markdown]
+# The same two density models on eight sets of `random_modes` (chapter [6.20](../6_workshop/20_random_sets.ipynb)), in up to eight dimensions. Nobody chose these sets.
+
+# %%
+def family_rows() -> None:
+    "Captured modes of both density models, beside the modes of each set, and noise."
+    rows = kept.get("family", [])
+    for i, name in enumerate(rows[0]["sets"] if rows else ()):
+        print(f"{name:28}", *(f"{row['setting']}: {row['captured'][i]:g} (TV {row['tv'][i]:.3f})"
+                              for row in rows), f" noise: {rows[0]['null']['captured'][i]:.1f}")
+
+family_rows()
+
+# %% [markdown]
+# The mixture captures every mode of every set. The kernel density misses two modes of one set, and its mean TV is more than five times as large. Its kernels are round and all alike, and modes of these sets are not.
+
+# %%
+if kept:
+    mix, kernel = kept["family"]
+    assert mix["captured"] == mix["modes"] and max(mix["tv"]) < .08
+    lost = sum(kernel["modes"]) - sum(kernel["captured"])
+    assert lost == 2 and sum(kernel["tv"]) > 5 * sum(mix["tv"])
+    print(f"mean TV {sum(mix['tv']) / 8:.3f} and {sum(kernel['tv']) / 8:.3f}")
+
+# %% [markdown]
 # ## Where density models stop: dimensions
 # Eight modes on a circle, as before. Now each example gets further coordinates, which are normal noise in every mode. The number is how far a model is behind the true density on fresh examples: the mean of $\log p-\log q$, in nats. 1,000 training examples, eight seeds.
 #
@@ -881,6 +1040,58 @@ length, nearest
 # (The samples' median distance is a little smaller than $h\sqrt{64}$, because pixels are cut at −1 and 1, and because another scan may be nearer.) So "no alarm" means that the samples are not *nearer* than new data would be. It does not mean that the model knows anything beyond its training set.
 
 # %% [markdown]
+# ## All methods on digits
+# The judge looks at what a picture shows. A test that looks for *faults* is closer to a discriminator: trees (`ExtraTreesClassifier`) learn to separate samples from as many held-out scans and are asked about others of both. Real scans of the training set are told apart in about half of the cases, which is chance. `benchmarks/references.py` measured both with eight seeds. Each method has one setting that was not tuned on digits, and a network has 1,000 steps, which is short.
+
+# %%
+def digit_rows() -> None:
+    "The recorded rows on digits."
+    for row in kept.get("digits", []):
+        told, own = interval(row["recognised"], low=0, high=1), row["authenticity"]
+        good = row.get("high_quality", [])
+        print(f"{row['setting']:17} recognised {told.mean:.1%}, authenticity "
+              f"{sum(own) / len(own):.2f}", f"good {sum(good) / 8:.1%}" if good else "")
+
+digit_rows()
+
+# %%
+def on_digits(method: str, measure: str):
+    "The interval of a measure on digits."
+    return interval(row_of("digits", method)[measure], low=0, high=1) if kept else None
+
+# %%
+ours, theirs = (on_digits(method, "high_quality") for method in ("kernel density", gan))
+claim("On digits more samples of the GAN with R1 than of a kernel density are good",
+      paper="this course", section="1,000 steps, not tuned", ours=theirs, baseline=ours,
+      holds=bool(kept) and theirs.low > ours.high, expect=False)
+
+# %% [markdown]
+# The threshold is not reached: the judge calls 94 % of the kernel density's samples good, and 74 % of the GAN's. Of the three networks the GAN has the most good samples after 1,000 steps. The trees recognise every method in more than 98 % of the cases, so nobody passes this test here, and it does not order the methods.
+#
+# *Authenticity* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53. The kernel density has 0.38: here its copying shows as a tendency, without an alarm.
+
+# %%
+if kept:
+    share = {m: on_digits(m, "high_quality") for m in methods}
+    assert .93 < share["kernel density"].mean < .95 and .73 < share[gan].mean < .74
+    assert share[gan].low > max(share[m].high for m in ("flow matching", "VAE"))
+    assert all(on_digits(m, "recognised").low > .98 for m in methods)
+    assert on_digits("kernel density", "authenticity").high < .4
+    assert round(row_of("digits", "training scans")["authenticity"][0], 2) == .53
+
+# %%
+def network_digits() -> Picture:
+    "Sixteen recorded samples of each network."
+    figure, panels = axes(1, 3, size=(2.4, 1.6))
+    for ax, method in zip(panels, methods[2:]):
+        images = torch.tensor(row_of("digits", method)["pictures"]) / 100
+        image_grid(ax, digits().picture(images), 8, method)
+    return Picture(figure, "Sixteen digits of flow matching, of the VAE and of the GAN; all show "
+                   "digits, and some of each are not readable")
+
+network_digits() if kept else "no record: only the package is installed"
+
+# %% [markdown]
 # ## The price of a sample
 # A GAN calls its generator once for a sample. A flow calls its network at each step, and the midpoint rule twice.
 
@@ -891,6 +1102,50 @@ flow.net.register_forward_hook(lambda *_: calls.append(1))
 flow(torch.zeros(1, 5, 2))
 assert len(calls) == 2 * FlowMatching().ode_steps == 40
 len(calls)
+
+# %% [markdown]
+# ## Why a GAN at all?
+# What this chapter measured allows a short answer.
+#
+# 1. **Points with few modes in few dimensions: no GAN.** A mixture or a kernel density captures every mode, in a second.
+
+# %%
+assert not kept or all(mean_of(name, m, "tv") < min(mean_of(name, n, "tv") for n in methods[2:]) / 5
+                       for name in most for m in methods[:2])
+
+# %% [markdown]
+# 2. **Mode coverage alone is no reason for a GAN on small digits either.** The kernel density captures all ten digits, and the judge calls more of its samples good than of any network here.
+
+# %%
+nets = methods[2:]
+assert not kept or on_digits("kernel density", "high_quality").low > max(
+    on_digits(m, "high_quality").high for m in nets)
+
+# %% [markdown]
+# 3. **But a kernel density knows nothing beyond its training set,** trees see its noise in nearly every sample (as they see the faults of every method here), and in 32 dimensions it is far behind the truth. A mixture falls behind, too.
+
+# %%
+assert not kept or on_digits("kernel density", "recognised").low > .99
+assert min(mixes[2].low, kernels[2].low) > 2
+
+# %% [markdown]
+# 4. **If a network must not miss a mode, flow matching is the first choice here:** all nine rare modes on every seed, where the GAN missed two on its worst seed and the VAE eight.
+
+# %%
+assert not kept or [min(captured(m)["rare_modes"]) for m in nets] == [9, 1, 7]
+
+# %% [markdown]
+# 5. **What the GAN has:** more good samples than the flow after as many steps, on the rare modes and on digits, and a sample for one call of its network instead of 40.
+
+# %%
+rows = [[row_of("points", f"rare_modes: {m}"), row_of("digits", m)] for m in (gan, "flow matching")
+        if kept]
+assert all(interval(a["high_quality"]).low > interval(b["high_quality"]).high
+           for a, b in zip(*rows))
+assert len(calls) == 40
+
+# %% [markdown]
+# So a GAN pays where samples must be quick and good one by one, and where you can check what is missing. Part 4 is about this check. Nothing here is about large pictures: they were not measured.
 
 # %% [markdown]
 # ## The lab
