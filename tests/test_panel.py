@@ -10,9 +10,10 @@ import pytest
 from test_lab import GAME, same, small
 
 from modelab.course.exercises import mission
+from modelab.lab import recording as recordings
 from modelab.lab.panel import Lab
-from modelab.lab.recording import read_static
-from modelab.lab.view import unpack_frame
+from modelab.lab.recording import plot_strip, read_static
+from modelab.lab.view import pack_frame, render_frame, render_scene, unpack_frame
 
 
 @pytest.fixture
@@ -176,6 +177,24 @@ def test_a_recording_keeps_the_missing_modes_of_every_measured_step():
     recording = lab.recording(2)
     assert recording.steps == [0, 160] and sorted(recording.rows) == list(range(0, 161, 16))
     assert list(recording.captured().values()) == [{0, 1, 2, 3} - {*row["A"]["missing"]} for _, row in sorted(lab.history.items())]
+
+
+@pytest.mark.parametrize("name", ["Minimax", "ClippedWasserstein", "AGameWithANameOfManyWordsThatDoNotFitIntoOneLine"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_titles_of_stills_fit_into_the_picture(name, columns, monkeypatch):
+    drawn, lab = [], small()
+    arrays, note = unpack_frame(render_frame(lab.sides["A"]))
+    frame = {side: pack_frame(arrays, note | {"step": 100_000, "captured": 987}) for side in "AB"}
+    scene = render_scene(lab)
+    scene = {key: dict.fromkeys("AB", value["A"]) if key in ("real", "box") else value for key, value in scene.items()}
+    monkeypatch.setattr(recordings, "Picture", lambda figure, alt: drawn.append(figure))
+    plot_strip(scene | {"sides": dict.fromkeys("AB", name), "modes": 1000}, [frame] * columns)
+    drawn[0].draw_without_rendering()
+    titles = [ax.title.get_window_extent() for ax in drawn[0].axes]
+    edge = drawn[0].bbox
+    assert len(titles) == 2 * columns and all("step 100000: 987 of 1000" in ax.get_title() for ax in drawn[0].axes)
+    assert all(0 <= t.x0 and t.x1 <= edge.x1 and 0 <= t.y0 and t.y1 <= edge.y1 for t in titles)
+    assert not any(a.overlaps(b) for i, a in enumerate(titles) for b in titles[:i])
 
 
 def test_play_and_slow_motion_and_pause(panel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import textwrap
 import zlib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -82,14 +83,15 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
     else:
         _plot_points(ax, scene, side, real, (arrays, note))
     captured = f"{note['captured']:g} of {scene['modes']}"
-    ax.set_title(f"{scene['sides'][side]}, step {note['step']}: {captured}", fontsize=8)
+    name = textwrap.fill(scene["sides"][side], 20)
+    ax.set_title(f"{name}\nstep {note['step']}: {captured}", fontsize=9)
     return f"{side} at step {note['step']} shows {captured} modes"
 
 # %% ../../nbs/6_workshop/09_view.ipynb #31d205fc
 def plot_strip(scene: dict[str, Any], frames: list[dict[str, bytes]]) -> Picture:
     "Stills in a row, one row a side, from frames by side."
     real = {side: unpack_frame(base64.b64decode(t))[0] for side, t in scene["real"].items()}
-    size = (2.4, 2.6)
+    size = (2.4, 2.75)
     figure, panels = axes(len(scene["sides"]), len(frames), size=size, squeeze=False)
     shown = [_plot_side(ax, scene, side, real[side], data)
              for frame, column in zip(frames, panels.T)
