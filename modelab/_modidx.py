@@ -4489,6 +4489,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'modelab/training/optimiser.py')},
             'modelab.training.players': { 'modelab.training.players.Players': ( '6_workshop/engine.html#players',
                                                                                 'modelab/training/players.py'),
+                                       'modelab.training.game.Turn.players': ( '6_workshop/games.html#turn.players',
+                                                                               'modelab/training/game.py'),
                                           'modelab.training.players.Players.__init__': ( '6_workshop/engine.html#players.__init__',
                                                                                          'modelab/training/players.py'),
                                           'modelab.training.players.Players._find_hooks': ( '6_workshop/engine.html#players._find_hooks',

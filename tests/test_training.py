@@ -146,6 +146,19 @@ def test_players_that_move_together():
     assert {k: int(v) for k, v in run.players.state().items() if k.endswith("/step")} == {"adam/G/step": 3, "adam/D/step": 3, "adam/E/step": 3}
 
 
+def test_a_turn_shows_how_its_players_are_trained():
+    seen = []
+
+    class Looks(Minimax):
+        def loss_D(self, t):
+            seen.append((t.players, t.players.rates("D", t.step)["lr"], len(t.players.adam["D"].state)))
+            return super().loss_D(t)
+    run = small(game=Looks(networks=Networks(width=8), optimiser=Optimiser(1e-3, schedule=Schedule("cosine", 10)))).step(3)
+    assert all(players is run.players for players, *_ in seen)
+    assert [lr for _, lr, _ in seen] == [run.players.rates("D", step)["lr"] for step in range(3)] and seen[0][1] > seen[2][1]
+    assert [moments for *_, moments in seen] == [0, 1, 1]
+
+
 def test_own_networks_with_frozen_layers_and_batch_norm(tmp_path):
     def make_G():
         net = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))

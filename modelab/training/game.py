@@ -166,6 +166,11 @@ class Turn:
             return self.__dict__["x"].shape[1]
         return self._run.batch // self._run.shards
 
+    @property
+    def players(self) -> Any:
+        "All players of the run with their weights, optimisers and rates; to be read only."
+        return self._run.players
+
     def real(self, n: int, stream: str = "data",
              only: Sequence[int] | None = None) -> torch.Tensor:
         "`n` real examples per run from a stream of their own, of all modes or of those in `only`."

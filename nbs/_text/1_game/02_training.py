@@ -135,6 +135,7 @@ Picture(figure, "Three schedules over 100 steps: a cosine; constant until step 5
 # | `t.real(5000, "pool")`, `t.noise(5000)` | more examples or latents, from a stream with a name of its own |
 # | `t.generator` | one generator per run for other random numbers of the loss |
 # | `t.step` | the number of the step |
+# | `t.players` | all players with their weights, optimisers and rates; for reading only |
 #
 # Chapter [6.23](../6_workshop/23_games.ipynb) has the code.
 

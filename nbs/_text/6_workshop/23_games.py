@@ -398,6 +398,16 @@ def batch(self: Turn) -> int:
     return self._run.batch // self._run.shards
 
 # %% [markdown]
+# Some losses need to know how a player is trained. `Unrolled` (chapter [1.6](../1_game/06_mode_seeking.ipynb)) goes on from Adam's moments. `players` is the object of chapter [6.7](07_engine.ipynb) that holds all networks with their weights, optimisers and rates. A loss may read it. It must not change it, because the engine trains with it.
+
+# %%
+#| export
+@patch(as_prop=True)
+def players(self: Turn) -> Any:
+    "All players of the run with their weights, optimisers and rates; to be read only."
+    return self._run.players
+
+# %% [markdown]
 # `real` draws from the data. With `only` it draws from the listed modes alone.
 
 # %%
