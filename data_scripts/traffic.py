@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from fetching import REFUSED, adopt, guarded, parser, report
+from fetching import REFUSED, guarded, parser, report
 from modelab.core.checks import check_int
 from modelab.core.files import check_disk_space
 from modelab.data.catalogue import DATA_SETS, write_checksums

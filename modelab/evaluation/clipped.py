@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
-import torch  # the example of a docstring needs it
 from torch import Tensor
 
 from ..core.checks import check_int
@@ -36,6 +35,7 @@ def clipped_density(real: Annotated[Tensor, Samples("real *event", 2)],  # or th
 
     Salvy, Talbot, Thirion 2025.
 
+    >>> import torch
     >>> x = torch.arange(10.)
     >>> clipped_density(x, x + 100)
     0.0
@@ -64,6 +64,7 @@ def clipped_coverage(real: Annotated[Tensor, Samples("real *event", 2)],  # or t
                      k: Count = 5) -> float:
     """Covers the data as well as this share of perfect samples would; Salvy et al. 2025.
 
+    >>> import torch
     >>> x = torch.arange(10.)
     >>> clipped_coverage(x, x + 100)
     0.0

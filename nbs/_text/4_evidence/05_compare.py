@@ -52,7 +52,6 @@ from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
-import torch  # the example of a docstring needs it
 from torch import Tensor
 
 from modelab.core.checks import check_int
@@ -195,6 +194,7 @@ def clipped_density(real: Annotated[Tensor, Samples("real *event", 2)],  # or th
 
     Salvy, Talbot, Thirion 2025.
 
+    >>> import torch
     >>> x = torch.arange(10.)
     >>> clipped_density(x, x + 100)
     0.0
@@ -247,6 +247,7 @@ def clipped_coverage(real: Annotated[Tensor, Samples("real *event", 2)],  # or t
                      k: Count = 5) -> float:
     """Covers the data as well as this share of perfect samples would; Salvy et al. 2025.
 
+    >>> import torch
     >>> x = torch.arange(10.)
     >>> clipped_coverage(x, x + 100)
     0.0

@@ -45,7 +45,7 @@ from modelab.core.checks import check_batch, check_int, check_number
 
 # %%
 import torch.nn.functional as F
-from modelab.core.plotting import ACCENT, axes, image_grid, Picture
+from modelab.core.plotting import axes, image_grid, Picture
 
 # %% [markdown]
 # ## An empty street has a good score
