@@ -111,7 +111,10 @@ def unrolled_discriminator(D: nn.Module,
                            ) -> Callable:  # takes what D takes
     """D after `unroll` steps of Adam down `loss`; D itself does not change (Metz et al. 2017).
 
-    Gradients flow through all steps, and through Adam's moments."""
+    `loss` gives one value per run, `(*runs,)`. Gradients flow through all steps, and through
+    Adam's moments, which are in float32 or float64. `ValueError` if `unroll` is below 0."""
+    if unroll < 0:
+        raise ValueError(f"unroll: expected 0 or more steps, got {unroll}")
     weights = {name: w.detach().requires_grad_() for name, w in D.named_parameters()
                if name in adam.mean}
     buffers = {name: b.clone() for name, b in D.named_buffers()}

@@ -6,9 +6,9 @@
 # | | |
 # |---|---|
 # | **Question** | Do packing, unrolling, a mode-seeking term or minibatch deviation bring back the modes that a GAN loses? |
-# | **You will be able to** | write each of the four remedies, check it against a closed form or finite differences, recognise the mistakes of copies, and say what it did in a measurement |
+# | **You will be able to** | write each of the four remedies, check it against a closed form or finite differences, recognise the known mistakes, and say what it did in a measurement |
 # | **Paper** | Lin, Khetan, Fanti, Oh, *PacGAN*, 2018; Metz et al., *Unrolled generative adversarial networks*, 2017; Mao et al., *Mode seeking generative adversarial networks*, 2019; Karras et al., *Progressive growing of GANs*, 2018 |
-# | **Needs** | [0.4](../0_start/04_coverage.ipynb), [1.1](01_minimax.ipynb), [1.2](02_training.ipynb) |
+# | **Needs** | [0.2](../0_start/02_evidence.ipynb), [0.4](../0_start/04_coverage.ipynb), [1.1](01_minimax.ipynb), [1.2](02_training.ipynb) |
 # | **Time** | under a minute of computing |
 
 # %%
@@ -54,33 +54,41 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## The original game loses most rare modes
-# One mode in the centre holds 80 % of the data. Eight rare modes on a circle share the rest. `benchmarks/mode_seeking.py` trains the original game and the four methods of this chapter on these data, each with four settings. It chooses one setting on seeds 100 to 103, and trains this one with seeds 0 to 7.
+# ## The original game loses the rare modes
+# One mode in the centre holds 60 % of the data. Eight rare modes on a circle hold 5 % each, and all have a standard deviation of 0.1. `benchmarks/mode_seeking.py` trains the original game and the four methods of this chapter on these data, each with four settings. It chooses one setting on seeds 100 to 103, and trains this one with seeds 0 to 7 for 1,500 steps.
 #
-# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures 8.9 of the nine by chance, and holds none.
+# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures all nine by chance, and holds none.
 #
 # **Predict:** how many of the nine modes does the original game hold?
 
 # %%
-kept = recorded("mode_seeking")
+kept, paired = recorded("mode_seeking"), recorded("relativistic").get("rare", {"result": {}})
+control = {"R1": row for kind, row in paired["result"].items() if kind == "standard"}
+result = kept.get("result", {}) | control
 
-def shown(name: str, share: str = "80%") -> str:
+def shown(name: str) -> str:
     "The chosen setting of a method, and what its eight seeds show."
-    row = kept[share]["result"][name]
-    tv = sum(row["tv"]) / len(row["tv"])
-    name = name.replace("plain", "original")
-    return f"{name} ({row['setting']}): held {row['held']}, worst {min(row['held'])}, TV {tv:.2f}"
+    row = result[name]
+    tv, quality = (sum(row[k]) / 8 for k in ("tv", "high_quality"))
+    setting = row["setting"].replace("standard, ", "")
+    return (f"{name.replace('plain', 'original')} ({setting}): held {row['held']}, "
+            f"worst {min(row['held'])}, TV {tv:.2f}, high quality {quality:.0%}")
 
 # %%
 if kept:
-    plain = kept["80%"]["result"]["plain"]
+    plain = result["plain"]
     print(shown("plain"), "\nnoise:", plain["null"], "\na perfect generator:", plain["floor"])
 
 # %% [markdown]
-# All eight seeds hold the centre only. A generator that makes the centre and nothing else has TV 0.2, which is the share of the rare modes. So the samples look right, and a fifth of the data is missing.
+# All eight seeds hold the centre only. Nine of ten samples are good, so a picture of the samples looks right. But good samples cover only 5 % of the rare modes' share, which is 40 % of the data. TV is 0.37. A generator that makes the centre and nothing else has 0.40.
 
 # %%
-assert not kept or set(plain["held"]) == {1} and plain["null"]["held"] == 0
+if kept:
+    assert set(plain["held"]) == {1}
+    assert plain["null"]["held"] == 0 and plain["null"]["captured"] > 8.9
+    mean = {k: sum(plain[k]) / 8 for k in ("high_quality", "rare", "tv")}
+    assert abs(mean["high_quality"] - .9) < .01 and abs(mean["rare"] - .05) < .005
+    assert .37 < mean["tv"] < .38
 
 # %% [markdown]
 # ## Packing: the discriminator sees several examples at once
@@ -88,16 +96,16 @@ assert not kept or set(plain["held"]) == {1} and plain["null"]["held"] == 0
 #
 # $$L_D=\mathbb E\operatorname{softplus}\big(-D(x_1,\dots,x_m)\big)+\mathbb E\operatorname{softplus}\big(D(G(z_1),\dots,G(z_m))\big).$$
 #
-# Let the data have the law $p$ and the samples the law $q$. Then packs have the laws $p^m$ and $q^m$ (products). Why can this help? Take eight equal modes, and two generators that are equally wrong by total variation (TV, chapter 0.4): TV is 0.25 for both. One misses two modes. The other makes four modes three times as often as the other four.
+# Let the data have the distribution $p$ and the samples the distribution $q$. Then packs have the distributions $p^m$ and $q^m$ (products). Why can this help? Take eight equal modes, and two generators that are equally wrong by total variation (TV, chapter 0.4): TV is 0.25 for both. One misses two modes. The other makes four modes three times as often as the other four.
 
 # %%
 p = torch.full((8,), 1 / 8, dtype=torch.float64)
 misses = torch.tensor([1 / 6] * 6 + [0.] * 2, dtype=torch.float64)
 uneven = torch.tensor([1.5 / 8] * 4 + [.5 / 8] * 4, dtype=torch.float64)
 
-def packed(law: Tensor, m: int) -> Tensor:
-    "The law of packs of m: the product of m laws."
-    return law if m == 1 else (packed(law, m - 1)[:, None] * law).flatten()
+def packed(p: Tensor, m: int) -> Tensor:
+    "The distribution of packs of m: the product of m times p."
+    return p if m == 1 else (packed(p, m - 1)[:, None] * p).flatten()
 
 def tv(a: Tensor, b: Tensor) -> float:
     return (a - b).abs().sum().item() / 2
@@ -113,7 +121,7 @@ ax.plot(sizes, of_misses, "-o", c=FAKE, label="misses two of eight modes")
 ax.plot(sizes, of_uneven, "--s", c=REAL, label="makes all, with wrong shares")
 ax.set(xlabel="examples in a pack", ylabel="TV of packs", xticks=list(sizes), ylim=(0, 1))
 ax.legend()
-Picture(figure, "Both laws have TV 0.25 for single examples. For packs of five the law that misses "
+Picture(figure, "Both have TV 0.25 for single examples. For packs of five the one that misses "
         f"modes has {of_misses[-1]:.2f}, the uneven one {of_uneven[-1]:.2f}")
 
 # %% [markdown]
@@ -124,7 +132,7 @@ assert all(math.isclose(v, 1 - .75 ** m) for m, v in zip(sizes, of_misses))
 assert math.isclose(of_misses[0], of_uneven[0]) and of_misses[3] > 1.5 * of_uneven[3]
 
 # %% [markdown]
-# With packs, a generator that misses modes is farther from the data than one that has all modes with wrong shares. This is the argument of Lin et al. It is about distances of laws, that is, about a perfect $D$.
+# With packs, the generator that misses modes is farther from the data than the one that has all modes with wrong shares. (These are two examples. A mode that is made a thousand times too seldom is nearly a missing mode, and counts like one.) This is the argument of Lin et al. It is about distances of distributions, that is, about a perfect $D$.
 #
 # What does a perfect $D$ of packs tell the generator? By chapter 1.1 its logit is the log of a density ratio. The examples of a pack are independent, so it is a *sum*:
 #
@@ -136,6 +144,17 @@ assert math.isclose(of_misses[0], of_uneven[0]) and of_misses[3] > 1.5 * of_unev
 single = (p / uneven).log()
 pairs = (packed(p, 2) / packed(uneven, 2)).log().view(8, 8)
 assert torch.allclose(pairs, single[:, None] + single, atol=1e-14)
+
+# %% [markdown]
+# The gradient, for one pack of five, a normal distribution $p$ and a wider one $q$ (float64):
+
+# %%
+x = torch.linspace(-1, 2, 5, dtype=torch.float64, requires_grad=True)
+p_x, q_x = torch.distributions.Normal(0., 1.), torch.distributions.Normal(.5, 1.5)
+logit = (p_x.log_prob(x) - q_x.log_prob(x)).sum()
+of_logit, = torch.autograd.grad(logit, x, retain_graph=True)
+of_loss, = torch.autograd.grad(F.softplus(-logit), x)
+assert torch.allclose(of_loss, -(1 - logit.sigmoid()) * of_logit, atol=1e-14)
 
 # %% [markdown]
 # `pack` puts neighbours of a batch side by side. The generated batch and the real batch are packed separately.
@@ -236,7 +255,7 @@ alone, original = losses(PacGAN(packing=1, networks=small)), losses(Minimax(netw
 assert all(torch.equal(alone[word], original[word]) for word in "DG")
 
 # %% [markdown]
-# ### The mistake of copies
+# ### A mistake of other implementations
 # Real and generated examples must not meet in one pack. Some training loops put both into one batch of $2n$ for $D$, which is harmless for single examples. If that batch is shuffled and then packed, most packs hold both kinds, and no label is right for them. If it is not shuffled, an odd $n$ is enough:
 
 # %%
@@ -257,7 +276,7 @@ pack(torch.cat([real, fake])), error_message(pack, real)
 #
 # $$\lambda=-K\eta\pm\sqrt{K^2\eta^2-1}.$$
 #
-# For $K=0$ they are $\pm i$: the training circles the solution for ever. For $K\ge1$ their real part is negative: it converges.
+# For $K=0$ they are $\pm i$: small steps circle the solution for ever. For $K\ge1$ their real part is negative: small steps converge.
 
 # %%
 def slope_of_theta(theta: float, psi: float, K: int, rate: float, cut: bool = False) -> float:
@@ -275,6 +294,18 @@ def slope_of_theta(theta: float, psi: float, K: int, rate: float, cut: bool = Fa
 for K in (0, 1, 5):
     found, cut = (slope_of_theta(.7, .4, K, .1, cut=c) for c in (False, True))
     assert math.isclose(found, -.4 + 2 * K * .1 * .7) and math.isclose(cut, -.4 + K * .1 * .7)
+
+# %% [markdown]
+# The eigenvalues, from the same gradients (they are linear in $\theta$ and $\psi$):
+
+# %%
+for K, rate in ((0, .1), (1, .1), (5, .1), (5, .3)):
+    system = torch.tensor([[-slope_of_theta(*v, K, rate) for v in ((1., 0.), (0., 1.))],
+                           [-1., 0.]], dtype=torch.float64)
+    root = complex((K * rate) ** 2 - 1) ** .5
+    known = torch.tensor([-K * rate + s * root for s in (1, -1)], dtype=torch.complex128)
+    gap = (torch.linalg.eigvals(system)[:, None] - known).abs().min(0).values.max()
+    assert gap < 1e-9
 
 # %% [markdown]
 # In practice $D$ is trained by Adam, so the virtual steps are Adam's, too. They start from the moments that the real Adam has at present. Adam must be written as a function, because gradients have to pass through its step *and* through its moments.
@@ -317,7 +348,10 @@ def unrolled_discriminator(D: nn.Module,
                            ) -> Callable:  # takes what D takes
     """D after `unroll` steps of Adam down `loss`; D itself does not change (Metz et al. 2017).
 
-    Gradients flow through all steps, and through Adam's moments."""
+    `loss` gives one value per run, `(*runs,)`. Gradients flow through all steps, and through
+    Adam's moments, which are in float32 or float64. `ValueError` if `unroll` is below 0."""
+    if unroll < 0:
+        raise ValueError(f"unroll: expected 0 or more steps, got {unroll}")
     weights = {name: w.detach().requires_grad_() for name, w in D.named_parameters()
                if name in adam.mean}
     buffers = {name: b.clone() for name, b in D.named_buffers()}
@@ -379,7 +413,7 @@ def unrolled_loss(fake: Tensor, K: int, detached: bool = False) -> Tensor:
 
 # %%
 class Forgetful(AdamState):
-    "The mistake of copies: no gradient flows through the second moment."
+    "A mistake of other implementations: no gradient flows through the second moment."
     def update(self, weights, slopes):
         moved, new = super().update(weights, slopes)
         (a, b), t = self.betas, new.step
@@ -469,11 +503,11 @@ def gradient(K: int) -> Tensor:
 ahead = {K: gradient(K) for K in (0, 1, 5, 20)}
 assert all(torch.equal(a, b) for a, b in zip(weights, run.players.nets["D"].parameters()))
 cosines = {K: round(F.cosine_similarity(ahead[0], v, dim=0).item(), 3) for K, v in ahead.items()}
-assert cosines[5] > .95 > cosines[20]
+assert cosines[1] > .999 and cosines[5] > .95 > cosines[20] > .89
 cosines
 
 # %% [markdown]
-# The cosines compare $G$'s gradient with the one for $K=0$. With five virtual steps they point nearly the same way. A likely reason is Adam: a step moves each weight by about the learning rate, here 0.001. After five steps $D$ is still nearly the present $D$. With 20 steps the gradient turns, to a cosine of 0.90. So we expect that the effect of unrolling depends on $K$ *times* the learning rate of $D$. A large $K$ is slow.
+# The cosines compare $G$'s gradient with the one for $K=0$, for these small networks after 20 steps. With one virtual step the two are the same to three digits. With five virtual steps they point nearly the same way. A likely reason is Adam: a step moves each weight by about the learning rate, here 0.001. After five steps $D$ is still nearly the present $D$. With 20 steps the gradient turns, to a cosine of 0.90. So we expect that the effect of unrolling depends on $K$ *times* the learning rate of $D$. A large $K$ is slow.
 #
 # ## Mode seeking: a term for samples that are too similar
 # If two latents give nearly the same sample, $G$ ignores a part of its input. Mao et al. (2019) add a term for this. $G$ makes two batches from $z$ and $z'$, and descends
@@ -617,7 +651,7 @@ class DeviationMLP(Net):
         return self._event(self.final(torch.cat([x, spread[..., None]], -1)))
 
 # %% [markdown]
-# **Fidelity.** By hand, for two groups of four. The first group is four copies of one example. Its deviation is 0.0001, from a small number under the root.
+# **Fidelity.** By hand, for two groups of four. The first group is one example four times. Its deviation is 0.0001, from the $10^{-8}$ under the root (hence the tolerance in the cell).
 
 # %%
 D = DeviationMLP(2, width=8)
@@ -627,10 +661,11 @@ by_hand = torch.stack([group.std(0, correction=0).mean() for group in features.s
 found = minibatch_deviation(features[..., None, None], 4)
 assert torch.allclose(found, by_hand.repeat_interleave(4), atol=2e-4)
 wrong = features.std(1).view(2, 4).mean(1)  # over the wrong axis: the features of one example
+assert wrong[0] > .3 > found[0]
 found.view(2, 4)[:, 0], wrong
 
 # %% [markdown]
-# The last row has the mistake of copies: a deviation over the features of one example. It does not see that four examples are the same. A second mistake mixes real and generated examples in a group. So $D$ must see the two kinds in separate batches, as all games here do.
+# The last row has a mistake of other implementations: a deviation over the features of one example. It does not see that four examples are the same. A second mistake mixes real and generated examples in a group. So $D$ must see the two kinds in separate batches, as all games here do.
 #
 # Such a $D$ is given to a game as a function:
 
@@ -642,151 +677,176 @@ assert all(v.isfinite().all() for v in losses(game).values())
 # %% [markdown]
 # Its answers depend on the whole group, and it says so (`coupled`). A gradient penalty then takes the gradient of the sum of all scores.
 #
-# ## What the authors used
+# ## What the authors used, and what is used here
 # | | PacGAN, grid and ring | unrolled, ring | mode seeking, CIFAR-10 | here |
 # |---|---|---|---|---|
 # | own parameter | packs of $m$ independent draws | $K=5$, all on one batch | $\lambda=1$ | two values of each are tried |
-# | $G$ | 4 × 400, batch norm, ReLU | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
-# | $D$ | 3 × 200, maxout of 5 | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
-# | Adam | 1e-4, $\beta_1=.8$ | 1e-3 ($G$), 1e-4 ($D$), $\beta_1=.5$ | 2e-4, (.5, .999) | 1e-3 or 3e-3, (0, .9) |
+# | $G$ | 4 × 400, batch norm, ReLU | 2 × 128, tanh; 256 latents | DCGAN | 2 × 64, leaky ReLU |
+# | $D$ | 3 × 200, maxout of 5 (each unit is the largest of five) | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
+# | Adam | 1e-4, $\beta_1=.8$ | 1e-3 ($G$), 1e-4 ($D$), $\beta_1=.5$ | 2e-4, (.5, .999), weight decay 1e-4 | 2e-3 or 4e-3 ($G$), twice as much ($D$), (0, .99) |
 # | batch | 100 packs | 512 | 32 | 64 (packs) |
-# | order | | both players from the same state | | $D$, then $G$ on a new batch |
-# | length | 400 epochs of 100,000 packs | 25,000 steps | 200 epochs | 700 steps |
+# | order | both players from the same state | both players from the same state | | $D$, then $G$ on a new batch |
+# | length | 400 epochs of 100,000 packs | 25,000 steps | 200 epochs | 1,500 steps |
 #
-# The columns of the authors are from their published code. Their trainings are much longer than those of this chapter, which therefore says nothing about their results. The toy of the unrolled GAN with its authors' settings stands in chapter [4.7](../4_evidence/07_questions.ipynb).
+# The columns of the authors are from their published code. The first weights of the unrolled GAN are orthogonal with gain 1.4, and its ring has seven places, one with twice the share. What is faithful, simplified and left out here:
+#
+# | method | faithful | simplified or changed | left out |
+# |---|---|---|---|
+# | PacGAN | packs of independent draws of one kind; the batch counts packs | networks and rates; $D$ moves first | maxout, batch norm; the ring of 8, grid and stacked MNIST of the paper |
+# | unrolled | gradients through all steps of Adam and its moments; $G$ ascends the whole loss | $K=1$ or 5; $D$ moves first, and $G$ gets a new batch | recurrent networks and pictures of the paper; the toy stands in chapter [4.7](../4_evidence/07_questions.ipynb) |
+# | mode seeking | the term; both adversarial parts | $\lambda=1$ or 0.1 | conditional use (chapter 4.7) |
+# | minibatch deviation | the number and its group | on the last features of points, not on maps of pictures; groups of 4 or 16 | growing networks (chapter 3.4) |
+#
+# The authors' trainings are much longer than those of this chapter, which therefore says nothing about their results.
 #
 # ## Eight seeds of each method
-# Two sets of data: the centre holds 80 %, or 60 %. The networks and the number of steps are the same for all methods. Each method gets four settings: two learning rates, and two values of its own parameter. For the original game this parameter is the batch, because PacGAN sees more examples in a step. The tuning takes 400 steps on seeds 100 to 103: most modes held, then least TV.
+# The networks, the schedule of the rates and the number of steps are the same for all methods. Each method gets four settings: two pairs of rates, and two values of its own parameter. For the original game this parameter is the batch, because PacGAN sees more examples in a step. The tuning takes 1,000 steps on seeds 100 to 103. It chooses by held modes, and then by the *rare part*: how much of the 40 % of the rare modes good samples cover. (TV would reward collapse: a generator of the centre alone has TV 0.4, which is less than that of many generators that find rare modes and make some bad samples.)
 #
-# The thresholds: with 80 % in the centre the interval of the held modes must lie above that of the original game. With 60 % the interval of TV must lie below that of the original game. (We first planned to count captured modes. The first five rows of the tuning showed that they count noise as a success, so the measure was changed before the rest was run. TV was chosen for 60 % after the tuning of the original game, before the other methods were run.)
+# An experiment in which nothing works cannot tell remedies apart. So there is a control: R1 (chapter [1.4](04_wasserstein.ipynb)), the game that captured most rare modes there, with four pairs of weights of R1 and R2 (the baseline of chapter [1.5](05_relativistic.ipynb); the chosen pair has both penalties). The set, the rates and the length were found by a trial of R1 and of the original game on the seeds of the tuning, such that R1 holds rare modes. (An earlier version of this experiment had 80 % in the centre, narrower modes and 700 steps. There no method held more than two modes, and a trial of R1 held the centre only. So it could not tell the methods apart, and it was replaced.)
+#
+# The thresholds, set before the methods were trained on this set: the paired interval of chapter [0.2](../0_start/02_evidence.ipynb), that of the differences in held modes seed by seed, must lie above 0, against the original game and against R1. If the batches differ, a seed shares the first weights only.
 
 # %%
-for share in ("80%", "60%") if kept else ():
-    print(f"centre {share}, tuning: held modes and TV of the four settings, means over four seeds")
-    for name, rows in kept[share]["tuning"].items():
-        held, tv = ([sum(row[k]) / 4 for row in rows] for k in ("held", "tv"))
-        print(f"    {name.replace('plain', 'original'):20}",
-              "  ".join(f"{h:4.2f} {v:.2f}" for h, v in zip(held, tv)),
-              "  chosen:", kept[share]["result"][name]["setting"])
+for name, rows in ({**kept["tuning"], "R1": paired["tuning"]["standard"]} if kept else {}).items():
+    means = [[sum(row[k]) / 4 for row in rows] for k in ("held", "rare", "tv")]
+    print(f"{name.replace('plain', 'original'):20}",
+          "  ".join(f"held {h:4.2f} rare {r:.2f} TV {v:.2f}" for h, r, v in zip(*means)),
+          "  chosen:", result[name]["setting"].replace("standard, ", ""))
 
 # %%
 def compared() -> Picture:
-    "Held modes and TV of each seed, on both sets."
-    figure, panels = axes(2, 2, size=(2.8, 1.7), sharey=True)
-    for line, share in zip(panels, ("80%", "60%")):
-        result = kept[share]["result"]
-        names = [name.replace("plain", "original") for name in result]
-        for ax, (measure, title) in zip(line, (("held", "modes held, of 9"), ("tv", "TV"))):
-            for y, (name, row) in enumerate(result.items()):
-                c = FAKE if y else REAL
-                ax.scatter(row[measure], [y] * 8, s=16, c=c, alpha=.5, linewidths=0)
-            ax.axvline(result["plain"]["null"][measure], c=ACCENT, ls=":")
-            ax.set(xlabel=title, ylim=(len(result) - .5, -.5), title=f"centre {share}")
-        line[0].set(yticks=range(len(result)), yticklabels=names, xlim=(-.3, 9.3))
-    return Picture(figure, "Eight seeds of each method. " + "; ".join(
-        f"centre {share}: {shown(name, share)}" for share in ("80%", "60%") for name in result)
-        + ". The dotted lines are noise")
+    "Held modes, rare part and TV of each seed; seeds of one row lie a little apart."
+    figure, panels = axes(1, 3, size=(2.4, 2.2), sharey=True)
+    names = [name.replace("plain", "original") for name in result]
+    for ax, (measure, title) in zip(panels, (("held", "modes held, of 9"),
+                                             ("rare", "rare part"), ("tv", "TV"))):
+        for y, row in enumerate(result.values()):
+            ax.scatter(row[measure], [y + (seed - 3.5) / 20 for seed in range(8)], s=16,
+                       c=FAKE if y else REAL, alpha=.5, linewidths=0)
+        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - .5, -.5),
+               xlabel=title)
+    panels[0].set(xlim=(-.3, 9.3), xticks=[0, 3, 6, 9])
+    panels[1].axvline(result["plain"]["null"]["rare"], c=ACCENT, ls=":")
+    held = "; ".join(f"{name} {row['held']}" for name, row in zip(names, result.values()))
+    return Picture(figure, f"Eight seeds of each method. Held modes: {held}. The dotted line is "
+                   f"noise; its TV is {result['plain']['null']['tv']:.2f}, outside the picture")
 
+# %%
 compared() if kept else "no record: only the package is installed"
 
 # %%
-def both(name: str, measure: str = "held", share: str = "80%", most: float = 9):
-    "Intervals of a method and of the original game."
-    rows = kept.get(share, {}).get("result", {})
-    return [interval(rows.get(n, {}).get(measure, [0., 0.]), low=0, high=most)
-            for n in (name, "plain")]
+print("\n".join(map(shown, result)))
 
 # %%
-ours, theirs = both("PacGAN")
-claim("PacGAN holds more modes than the original game (centre 80 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high, expect=False)
+def gap(name: str, rival: str = "plain", measure: str = "held"):
+    "Interval of a method minus another one, seed by seed."
+    rows = [result.get(n, {}).get(measure, [0., 0.]) for n in (name, rival)]
+    return interval([a - b for a, b in zip(*rows)])
 
-# %%
-ours, theirs = both("PacGAN", "tv", "60%", 1)
-claim("PacGAN has a smaller TV than the original game (centre 60 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.high < theirs.low, expect=False)
-
-# %%
-ours, theirs = both("unrolled")
-claim("The unrolled GAN holds more modes than the original game (centre 80 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high, expect=False)
-
-# %%
-ours, theirs = both("unrolled", "tv", "60%", 1)
-claim("The unrolled GAN has a smaller TV than the original game (centre 60 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.high < theirs.low, expect=False)
-
-# %%
-ours, theirs = both("mode seeking")
-claim("A GAN with the mode-seeking term holds more modes than the original game (centre 80 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high, expect=False)
-
-# %%
-ours, theirs = both("mode seeking", "tv", "60%", 1)
-claim("A GAN with the mode-seeking term has a smaller TV than the original game (centre 60 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.high < theirs.low, expect=False)
-
-# %%
-ours, theirs = both("minibatch deviation")
-claim("A GAN with minibatch deviation holds more modes than the original game (centre 80 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high, expect=False)
-
-# %%
-ours, theirs = both("minibatch deviation", "tv", "60%", 1)
-claim("A GAN with minibatch deviation has a smaller TV than the original game (centre 60 %)",
-      paper="this course", section="rare_modes, 700 steps", ours=ours, baseline=theirs,
-      holds=ours.high < theirs.low, expect=False)
+def judge(what: str, name: str, rival: str = "plain", **expect):
+    "The claim that a method holds more modes than another one."
+    found = gap(name, rival)
+    theirs = {"plain": "the original game", "R1": "R1"}[rival]
+    return claim(f"{what} holds more modes than {theirs}", paper="this course",
+                 section="rare_modes(share=.6, std=.1), 1,500 steps; seed by seed",
+                 ours=found, baseline="0", holds=found.low > 0, **expect)
 
 # %% [markdown]
-# No threshold is reached. All eight results are negative:
+# The control first:
+
+# %%
+judge("The GAN with R1", "R1")
+
+# %% [markdown]
+# The four methods, against the original game and against R1:
+
+# %%
+judge("PacGAN", "PacGAN")
+
+# %%
+judge("The unrolled GAN", "unrolled", expect=False)
+
+# %%
+judge("A GAN with the mode-seeking term", "mode seeking")
+
+# %%
+judge("A GAN with minibatch deviation", "minibatch deviation")
+
+# %%
+judge("PacGAN", "PacGAN", "R1", expect=False)
+
+# %%
+judge("The unrolled GAN", "unrolled", "R1", expect=False)
+
+# %%
+judge("A GAN with the mode-seeking term", "mode seeking", "R1", expect=False)
+
+# %%
+judge("A GAN with minibatch deviation", "minibatch deviation", "R1", expect=False)
+
+# %% [markdown]
+# The control works: R1 holds 7.5 of nine modes, the original game one. So the experiment can tell methods apart, and three of the four thresholds against the original game are reached.
 #
-# - **Centre 80 %.** The original game holds the centre on each seed. Of 32 trainings with one of the four methods, one holds a second mode (minibatch deviation), and two hold none (unrolled; only 2 % of their samples are good).
-# - **Mode seeking** spreads the samples: it *captures* 5.0 of nine modes instead of 1.5. But its high quality falls from 94 % to 72 %, no rare mode is held, and the mean TV is larger. Captured modes alone would have called this a success.
-# - **Centre 60 %.** All forty generators hold the centre only. Their TV is near 0.4, the share of the rare modes: 0.392 for the original game, 0.389 with minibatch deviation (the intervals overlap), and not smaller for the others. Again captured modes would mislead: they are 4.9 for the original game and 6.9 to 7.8 for the four methods, which have fewer good samples.
+# - **Against the original game.** PacGAN holds 7.9 modes, minibatch deviation 7.5, and mode seeking 7.4; their worst seeds hold 7, 6 and 6. The differences are 6.9 [6.6, 7.2], 6.5 [5.9, 7.1] and 6.4 [5.8, 7.0] modes. The unrolled GAN holds 1.5 modes, its worst seed one. Its difference is 0.5 [-0.1, 1.1], which does not reach the threshold.
+# - **What it costs.** More samples are bad: 61 % to 67 % are good, and 90 % for the original game. In TV, mode seeking and minibatch deviation are still nearer to the data than the original game, by 0.049 [0.027, 0.071] and 0.048 [0.036, 0.059]. For PacGAN the difference is 0.003 [-0.026, 0.033]: what it wins in modes it loses in bad samples.
+# - **Against R1.** None of the four holds reliably more modes, and TV is larger: by 0.074 for PacGAN, 0.023 for minibatch deviation and 0.021 [0.002, 0.041] for mode seeking. Two cover more of the rare modes' share: mode seeking by 0.110 [0.070, 0.150], minibatch deviation by 0.027 [0.002, 0.052].
+# - **Packs or only more examples?** The chosen PacGAN sees 256 examples of each kind in a step. So the original game was trained with 256, too, at both rates (a control, added when PacGAN had been tuned). At both rates all eight seeds hold the centre only. So the packs make the difference, and not the number of examples.
 #
-# What explains this? In chapter 1.1 an unpenalised $D$ had the same value at the rare modes and in the gaps between them. Packing multiplies the same slope by another number. Five steps of Adam hardly change $D$. The mode-seeking term contains no modes. These facts fit the results, but we have not tested whether they are the cause.
+# Is packing at odds with the section above? The perfect $D$ of packs gives the generator no other direction than the perfect $D$ of single examples. A trained $D$ is not perfect, and here packs helped. The argument about the perfect $D$ does not explain that. The mode-seeking term prefers outer modes, and these data have one mode in the middle and eight outside. We have not tested a set with many modes in the middle. For the unrolled GAN, $K=5$ with the rate 0.004 of $D$ was chosen. Together that is as far as 20 steps of 0.001 above, after which $G$'s gradient still had a cosine of 0.90 with the ordinary one. That would explain why it does little; we have not tested this, either.
 #
-# The trainings are short, and the tuning has four settings only. R1, in chapter 1.4, captured nearly all rare modes in 5,000 steps. Mode seeking was made for conditional generators. Chapter 4.7 measures it there, with mixed results. So the results here do not contradict the papers.
+# The three remedies that work were chosen at the larger rate and with the stronger of their two values (packs of four, $\lambda=1$, groups of 16), so better settings may lie beyond. The set was chosen such that R1 works on it. Mode seeking was made for conditional generators; chapter 4.7 measures it there, with mixed results. The results say nothing about the papers' own settings.
+
+# %%
+def near(found, *values: float, within: float = .051) -> bool:
+    "Whether an interval has this mean and these ends."
+    return all(abs(a - b) < within for a, b in zip((found.mean, found.low, found.high), values))
+
+better = ("PacGAN", "minibatch deviation", "mode seeking")
+if kept:
+    assert [sum(result[n]["held"]) for n in (*better, "R1", "plain")] == [63, 60, 59, 60, 8]
+    assert [min(result[n]["held"]) for n in better] == [7, 6, 6]
+    assert near(gap("PacGAN"), 6.9, 6.6, 7.2) and near(gap("minibatch deviation"), 6.5, 5.9, 7.1)
+    assert near(gap("mode seeking"), 6.4, 5.8, 7.0)
 
 # %%
 if kept:
-    rows = kept["80%"]["result"]
-    others = [held for name, row in rows.items() if name != "plain" for held in row["held"]]
-    assert len(others) == 32 and others.count(2) == 1 and others.count(0) == 2
-    assert max(others) == 2 and rows["unrolled"]["held"].count(0) == 2
-    assert sum(rows["mode seeking"]["captured"]) == 40 and sum(rows["plain"]["captured"]) == 12
-    quality, tv = ({name: sum(row[k]) / 8 for name, row in rows.items()}
-                   for k in ("high_quality", "tv"))
-    assert abs(quality["plain"] - .94) < .01 and abs(quality["mode seeking"] - .72) < .01
-    assert tv["mode seeking"] > tv["plain"] + .04
-    worst = [q for q, held in zip(rows["unrolled"]["high_quality"], rows["unrolled"]["held"])
-             if not held]
-    assert max(worst) < .02
+    quality = [sum(result[n]["high_quality"]) / 8 for n in better]
+    assert round(min(quality), 2) == .61 and round(max(quality), 2) == .67
+    within = {"within": 1e-3}
+    assert near(gap("mode seeking", measure="tv"), -.049, -.071, -.027, **within)
+    assert near(gap("minibatch deviation", measure="tv"), -.048, -.059, -.036, **within)
+    assert near(gap("PacGAN", measure="tv"), .003, -.026, .033, **within)
 
 # %%
 if kept:
-    rows = kept["60%"]["result"]
-    means = {name: sum(row["tv"]) / 8 for name, row in rows.items()}
-    assert all(set(row["held"]) == {1} for row in rows.values())
-    assert sorted(means, key=means.get)[:2] == ["minibatch deviation", "plain"]
-    seen = {name: sum(row["captured"]) / 8 for name, row in rows.items()}
-    good = {name: sum(row["high_quality"]) for name, row in rows.items()}
-    assert min(seen, key=seen.get) == max(good, key=good.get) == "plain" and seen["plain"] < 4.9
-    assert 6.8 < sorted(seen.values())[1] and max(seen.values()) == 7.75
+    assert [round(gap(n, "R1", "tv").mean, 3) for n in better] == [.074, .023, .021]
+    assert min(gap(n, "R1", "tv").low for n in better) > 0
+    assert near(gap("mode seeking", "R1", "tv"), .021, .002, .041, **within)
+    assert near(gap("mode seeking", "R1", "rare"), .110, .070, .150, **within)
+    assert near(gap("minibatch deviation", "R1", "rare"), .027, .002, .052, **within)
+
+# %%
+if kept:
+    assert result["PacGAN"]["setting"] == "rate 0.004, packing 4"
+    assert result["mode seeking"]["setting"] == "rate 0.004, weight 1"
+    assert result["minibatch deviation"]["setting"] == "rate 0.004, group 16"
+
+# %%
+if kept:
+    settings = [row["setting"] for row in kept["control"]]
+    assert settings == ["rate 0.002, batch 256", "rate 0.004, batch 256"]
+    assert all(set(row["held"]) == {1} for row in kept["control"])
+    assert result["unrolled"]["setting"] == "rate 0.002, unroll 5"
+    assert (sum(result["unrolled"]["held"]), min(result["unrolled"]["held"])) == (12, 1)
+    assert near(gap("unrolled"), .5, -.1, 1.1)
 
 # %% [markdown]
 # ## The lab
 # Choose another game in the menu, or change *packing* while it trains. Chapter [1.3](03_lab.ipynb) explains the panel. For packs it shows no surface of $D$, because a pack of points is no point of the plane.
 
 # %%
-Lab(PacGAN(networks=Networks(width=32)), rare_modes(share=.8), batch=64, samples=300)
+lab = Lab(PacGAN(networks=Networks(width=32)), rare_modes(share=.8), batch=64, samples=300)
+lab.step(steps(200))
 
 # %% [markdown]
 # ## In your own code
@@ -936,11 +996,11 @@ grade_seeking(answer)
 
 # %% [markdown]
 # ## Recap
-# - A discriminator of packs sees several examples of one kind. By total variation, packs are farther apart if modes are missing than if only the shares are wrong. The logit of a perfect $D$ of packs is the sum of the single logits.
+# - A discriminator of packs sees several examples of one kind. Of two generators with the same TV for single examples, the one that missed modes was farther from the data in packs of two to five. The logit of a perfect $D$ of packs is the sum of the single logits.
 # - The unrolled GAN differentiates through $K$ steps of $D$. With Adam, gradients must flow through its moments. A finite difference finds the mistake, the value of the loss does not.
 # - The mode-seeking term contains distances between samples. It acts against a collapse to one point, and it prefers outer modes to all modes.
 # - Minibatch deviation shows $D$ the spread of a group of one kind.
-# - In this course's setting, with 700 steps and small networks, none of the four brought back rare modes.
+# - In this course's setting, on a set where R1 works, packing, mode seeking and minibatch deviation brought back most rare modes, and the unrolled GAN did not. None held more modes than R1, and all made more bad samples than the original game.
 #
 # **For later.**
 #
@@ -1021,7 +1081,8 @@ def in_place(loss, theta, psi, K, rate):
 #| export course.graders.mode_seeking
 @exercise(accepts=[by_steps],
           rejects=[in_place, *(functools.partial(by_steps, **wrong) for wrong in (
-              {"cut": True}, {"sign": 1}, {"way": 1}, {"less": 1}, {"less": -1}, {"late": True}))])
+              {"cut": True}, {"sign": 1}, {"way": 1}, {"less": 1}, {"less": -1}, {"late": True})),
+              lambda loss, theta, psi, K, rate: by_steps(loss, theta, psi, K, .1)])
 def grade_ahead(look_ahead):
     theta, psi = (torch.tensor(v, dtype=torch.float64, requires_grad=True)
                   for v in ([.3, -.8], [.5, .9]))
@@ -1029,8 +1090,8 @@ def grade_ahead(look_ahead):
     def loss(theta, psi):
         return (psi * theta).sum() + (psi.square() * theta.sin()).sum() + psi.square().sum()
     before = psi.detach().clone()
-    for K in (1, 3):
-        found, right = (f(loss, theta, psi, K, .1) for f in (look_ahead, by_steps))
+    for K, rate in ((1, .1), (3, .03)):
+        found, right = (f(loss, theta, psi, K, rate) for f in (look_ahead, by_steps))
         assert torch.equal(psi, before), "psi itself was changed"
         assert torch.isclose(found, right), f"for K = {K} the value is wrong: steps, or a sign"
         found, right = (torch.autograd.grad(v, theta)[0] for v in (found, right))
@@ -1052,19 +1113,25 @@ def ratio_of_each(x, other_x, z, other_z):
 
 # %%
 #| export course.graders.mode_seeking
+def clamped(x, other_x, z, other_z):
+    "A wrong answer: the small number bounds the ratio, and is not added."
+    return 1 / ((x - other_x).abs().mean() / (z - other_z).abs().mean()).clamp_min(1e-5)
+
+# %%
+#| export course.graders.mode_seeking
 @exercise(accepts=[by_ratio, mode_seeking_loss],
           rejects=[ratio_of_each, lambda *a: 1 / by_ratio(*a), lambda *a: -by_ratio(*a),
                    lambda x, y, z, w: (z - w).abs().mean() / (x - y).abs().mean(),
                    lambda x, y, z, w: (z - w).abs().mean() / ((x - y).abs().mean() + 1e-5),
                    lambda x, y, z, w: 1 / ((x - y).norm() / (z - w).norm() + 1e-5),
-                   lambda x, y, z, w: by_ratio(z, w, x, y),
+                   lambda x, y, z, w: by_ratio(z, w, x, y), clamped,
                    lambda x, y, z, w: 1 / ((x - y).mean().abs() / (z - w).mean().abs() + 1e-5)])
 def grade_seeking(seeking):
     x, y, z, w = torch.randn(4, 16, 3, generator=torch.Generator().manual_seed(0)).double()
     z = z[:, :2], w[:, :2]
     found = seeking(2 * x, y, *z)
     assert torch.is_tensor(found) and found.numel() == 1, "one number for the batch"
-    assert torch.isclose(found.squeeze(), by_ratio(2 * x, y, *z)), \
+    assert torch.isclose(found.squeeze(), by_ratio(2 * x, y, *z), rtol=1e-7), \
         "the value is wrong: means of absolute differences, their ratio, and which way up it is"
     assert torch.isclose(seeking(x, x, *z).squeeze(), torch.tensor(1e5).double()), \
         "for equal samples the term should be 1e5: where does the small number stand?"
