@@ -29,7 +29,7 @@ __all__ = ['PIXEL_NEIGHBOURS', 'Neighbours', 'SpaceAxes', 'OverSpace', 'Pictures
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #a5979324
 PIXEL_NEIGHBOURS = {  # offsets to a pixel's neighbours, for signals (1 axis) and pictures (2)
     "cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
-    "diamond": {1: ((1,), (2,)),  # as in the paper's code
+    "diamond": {1: ((1,), (2,)),  # pictures: as in the paper's code
                 2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #717fa121
@@ -91,9 +91,9 @@ def wasserstein_gradient_penalty(
         lead: Count | None = None) -> Tensor:
     """Mean (‖∇f(x̂)‖ - target)² in the metric of transport between pixels (Dukler et al. 2019).
 
-    x̂ is a random point between `real` and `fake`; the result is `(*runs,)`, unweighted; `lead` as
-    in `gradient_penalty`, the rest as in `edge_gradients`. `ValueError` for points, values below
-    `low`, shapes that differ and critics with batch norm.
+    x̂ is a random point between `real` and `fake`, and its mass a constant weight; the result is
+    `(*runs,)`, unweighted; `lead` as in `gradient_penalty`, the rest as in `edge_gradients`.
+    `ValueError` for points, values below `low`, shapes that differ and critics with batch norm.
     """
     lead = leading_axes(critic, lead)
     metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
@@ -107,7 +107,10 @@ def wasserstein_gradient_penalty(
 @register_game
 @dataclass(kw_only=True)
 class GroundMetric(CriticGame):
-    "WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels."
+    """WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels.
+
+    Examples are pictures `(channels, height, width)` with values ≥ -1. `ValueError` for others.
+    """
     gamma: NonNegative = 1.  # Γ: 0 is transport alone, large is nearly Euclidean
     weight: NonNegative = 1.  # of the penalty
     neighbours: Neighbours = "cross"

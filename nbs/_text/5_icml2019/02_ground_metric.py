@@ -106,7 +106,7 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
         "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
-# It is farther for all but a few of them. Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
+# It is farther for all but a few of them. (The other digit is the nearest one by Euclidean distance, which makes it an easy case for that distance.) Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
 # Eight seeds train side by side.
 
 # %%
@@ -161,6 +161,8 @@ def roughness(g):
 # %%
 noise = torch.randn(8, 500, 8, 8, generator=torch.Generator().manual_seed(0))
 rough = {"Euclidean": interval(roughness(slopes_at(critics["Euclidean"], test_x)))}
+assert abs(rough["Euclidean"].mean - 2.2) < .1 or fast_mode()
+assert abs(interval(roughness(noise)).mean - 3.5) < .05
 rough["Euclidean"], interval(roughness(noise)), 2 * 8 * 7 * 2 / 64  # critics; noise; noise by hand
 
 
@@ -183,10 +185,11 @@ def slope_sheet(names, n=5):
 
 # %%
 Picture(slope_sheet(["Euclidean"]),
-        "Five scans, and below each the gradient of a Euclidean critic: isolated pixels")
+        "Five pictures, and below each the gradient of a Euclidean critic: its sign often changes "
+        "from one pixel to the next")
 
 # %% [markdown]
-# The gradient consists of isolated pixels of both signs. Its roughness is 2.2; white noise has 3.5, and a smooth picture would be near 0. A generator is trained to change its sample in the direction of this picture.
+# The sign often changes from one pixel to the next (orange and purple, each picture scaled to its own maximum). Its roughness is 2.2; white noise has 3.5, and a smooth picture would be near 0. A generator is trained to change its sample in the direction of this picture.
 
 # %% [markdown]
 # ## The Wasserstein distance between two pictures
@@ -194,6 +197,8 @@ Picture(slope_sheet(["Euclidean"]),
 # mass over a distance $d$ costs $d^2$:
 #
 # $$W_2^2(a,b)=\min_{\pi\ge0}\sum_{ij}\pi_{ij}\,d_{ij}^2,\qquad \sum_j\pi_{ij}=a_i,\quad \sum_i\pi_{ij}=b_j.$$
+#
+# Here $\pi_{ij}$ is the mass that goes from pixel $i$ to pixel $j$.
 #
 # On a line the cheapest plan keeps the order: the leftmost mass goes to the leftmost place. So the code sorts the borders of both cumulative masses, and looks where each slice of mass starts and ends.
 
@@ -215,7 +220,7 @@ def line_w2(a, b) -> float:
 
 
 # %% [markdown]
-# Two independent checks. SciPy computes $W_1$, with the cost $d$; for a mass that only moves right, $W_1$ is the difference of the means and equals $W_2$ here. And a linear program over all pairs of pixels solves the definition itself.
+# Two independent checks. SciPy computes $W_1$, with the cost $d$; here all mass moves by three pixels, so $W_1=W_2=3$. And a linear program over all pairs of pixels solves the definition itself.
 
 # %%
 def program_w2(a, b) -> float:
@@ -238,7 +243,7 @@ a, b = torch.rand(2, 30, generator=g, dtype=torch.float64)
 a, b = a / a.sum(), b / b.sum()
 assert math.isclose(line_w2(a, b), program_w2(a[None], b[None]), rel_tol=1e-9)
 w1 = wasserstein_distance(range(48), range(48), bump(20), bump(23))
-assert math.isclose(line_w2(bump(20), bump(23)) ** .5, w1, rel_tol=1e-6)
+assert math.isclose(line_w2(bump(20), bump(23)) ** .5, w1, rel_tol=1e-6) and abs(w1 - 3) < 1e-6
 line_w2(a, b) ** .5
 
 # %% [markdown]
@@ -286,18 +291,24 @@ moves.mean().item(), others.mean().item()
 
 # %% [markdown]
 # ## The gradient in transport distance
-# A gradient penalty needs no distances. It needs to know how fast the score rises per unit of distance. For a small change $v$ that keeps the mass ($\sum_i v_i=0$), let mass flow along the edges $e=(i,j)$ between neighbouring pixels. A flow $F_e$ over an edge with the mass
+# WGAN compares the real distribution $P$ with the generated $Q$ by the Wasserstein distance $W_1$, with the Euclidean distance of two pictures as the cost of moving one into the other. WWGAN takes $W_2$ *between pixels* as that cost, the **ground metric**:
+#
+# $$\mathcal W(P,Q)=\min_{\gamma}\,\mathbb E_{(x,y)\sim\gamma}\,W_2(x,y)=\max_f\big\{\mathbb E_P f-\mathbb E_Q f:\ |f(x)-f(y)|\le W_2(x,y)\big\},$$
+#
+# where $\gamma$ pairs real with generated pictures. So a Wasserstein distance stands inside a Wasserstein distance. The bound on $f$ becomes a bound on its gradient, measured in $W_2$.
+#
+# The penalty on the gradient computes no distance between two pictures. It needs to know how fast the score rises per unit of distance. For a small change $v$ that keeps the mass ($\sum_i v_i=0$), let mass flow along the edges $e=(i,j)$ between neighbouring pixels. A flow $F_e$ over an edge with the mass
 # $\theta_e=\tfrac12(m_i+m_j)$ has the speed $F_e/\theta_e$ and costs $F_e^2/\theta_e$. The cheapest flow for the change $v$ costs
 #
 # $$\langle v,v\rangle_m=v^{\mathsf T}L(m)^{+}v,\qquad L(m)=\sum_{e=(i,j)}\theta_e\,(\mathbf e_i-\mathbf e_j)(\mathbf e_i-\mathbf e_j)^{\mathsf T},$$
 #
-# with the pseudo-inverse $L^+$ of a weighted graph Laplacian. This code builds the matrix, edge by edge.
+# Here $\mathbf e_i$ is the picture that is one at pixel $i$ and zero elsewhere. $L$ is the graph Laplacian, a matrix of weighted differences between neighbours, and $L^+$ inverts it on changes that keep the mass. This code builds the matrix, edge by edge.
 
 # %%
 #| export
 PIXEL_NEIGHBOURS = {  # offsets to a pixel's neighbours, for signals (1 axis) and pictures (2)
     "cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
-    "diamond": {1: ((1,), (2,)),  # as in the paper's code
+    "diamond": {1: ((1,), (2,)),  # pictures: as in the paper's code
                 2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}
 
 
@@ -318,17 +329,19 @@ def laplacian(mass: torch.Tensor, neighbours="cross") -> torch.Tensor:
 # %% [markdown]
 # (With more neighbours there are more edges, so transport would get cheaper. The division corrects this: a mass that moves by one pixel costs one, for either set of neighbours. The paper's code does not divide; with its *diamond* the norm of a gradient is $\sqrt7$ times as large.)
 #
-# $L$ is positive semi-definite, and constants are in its kernel:
+# $L$ is positive semi-definite, and constants are in its kernel, the changes that $L$ maps to zero:
 
 # %%
 mass = torch.rand(6, 6, generator=g, dtype=torch.float64)
 for name in PIXEL_NEIGHBOURS:
     L = laplacian(mass, name)
+    undivided = sum(o[1] ** 2 for o in PIXEL_NEIGHBOURS[name][2])  # the factor of the paper's code
+    assert undivided == {"cross": 1, "diamond": 7}[name]
     assert torch.linalg.eigvalsh(L)[0] > -1e-12 and L.sum(1).abs().max() < 1e-12
 tuple(L.shape)
 
 # %% [markdown]
-# For a small move this metric has to agree with $W_2$. On a line the flow is determined: what has to end up beyond an edge flows over it.
+# For a small move this metric has to agree with $W_2$. On a line the flow is determined: what has to end up beyond an edge flows over it. The metric depends on the mass; the code takes the mass half way between the two bumps.
 
 # %%
 def tangent_length(a, b) -> float:
@@ -348,6 +361,7 @@ assert math.isclose((change @ inverse @ change).sqrt(), tangent_length(near, nea
 
 # %%
 far_tangent = [tangent_length(start, bump(12 + s)) for s in shifts]
+assert abs(far_tangent[1] - 1) < .01 and 1.7 < far_tangent[8] / 8 < 2
 {s: round(far_tangent[s], 3) for s in (1, 2, 4, 8)}
 
 # %%
@@ -365,7 +379,7 @@ Picture(figure, "Against the shift W2 is a straight line; the Euclidean distance
 # %% [markdown]
 # At one pixel they agree within one per cent. At eight pixels the local metric is nearly twice the true distance, because it moves mass through pixels that are nearly empty. A penalty uses it only for gradients, that is, for small changes, where it is right.
 #
-# The largest rise of the score per unit of distance, over all changes $v$, is the dual norm. By the Cauchy-Schwarz inequality
+# The largest rise of the score per unit of distance, over all changes $v$, is the dual norm, the norm that measures gradients. By the Cauchy-Schwarz inequality
 #
 # $$\max_v\frac{g\cdot v}{\sqrt{v^{\mathsf T}L^{+}v}}=\sqrt{g^{\mathsf T}L(m)\,g}=\Big(\sum_{e=(i,j)}\theta_e\,(g_i-g_j)^2\Big)^{1/2},\quad\text{reached at } v=L(m)\,g.$$
 
@@ -482,7 +496,7 @@ norms
 
 # %% [markdown]
 # ## Four traps
-# **Brightness.** Twice the ink is twice the mass, and the squared norm doubles. A penalty weight and a target tuned at one brightness do not carry over to another; with pictures of unit mass they do. The resolution changes the norm, too.
+# **Brightness.** Twice the ink is twice the mass, and the squared norm doubles. A penalty weight and a target tuned at one brightness do not carry over to another; with pictures of unit mass they do.
 
 # %%
 def squared(slope, x, **kw):
@@ -515,7 +529,7 @@ for gamma in (.1, 1.):
 squared(corner, dark, gamma=.1).sqrt().item()  # the corner is penalised again
 
 # %% [markdown]
-# **The last column.** That code takes its differences with a filter of length three, $[1,-1,0]$, without padding. So it leaves out the last pair of each row: a critic that looks only there is not limited.
+# **The last column.** That code takes the differences of direct neighbours with a filter of length three, $[1,-1,0]$, without padding. So it leaves out the last such pair in each row and column. Its edges over two pixels and its diagonals still reach the last column. With the *cross* alone, a critic that looks only there would not be limited:
 
 # %%
 edge = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
@@ -523,11 +537,13 @@ bright = torch.ones_like(edge)
 edge[..., -1] = 1.
 lossy = torch.tensor([[[[1., -1., 0.]]]], dtype=torch.float64)
 assert F.conv2d(edge, lossy).abs().sum() == 0
+over_two = torch.tensor([[[[1., 0., -1.]]]], dtype=torch.float64)
+assert F.conv2d(edge, over_two).abs().sum() > 0
 squared(edge, bright).item()
 
 # %% [markdown]
 # ## The penalty
-# The rest is WGAN-GP with another norm. At a random point $\hat x$ of the segment between a real and a generated picture the gradient shall have norm one:
+# The rest is WGAN-GP with another norm. At a random point $\hat x$ of the segment between a real and a generated picture the gradient should have norm one:
 #
 # $$R=\mathbb E_{\hat x}\big(\|\nabla f(\hat x)\|_{\hat x,\Gamma}-1\big)^2 .$$
 #
@@ -563,9 +579,9 @@ def wasserstein_gradient_penalty(
         lead: Count | None = None) -> Tensor:
     """Mean (‖∇f(x̂)‖ - target)² in the metric of transport between pixels (Dukler et al. 2019).
 
-    x̂ is a random point between `real` and `fake`; the result is `(*runs,)`, unweighted; `lead` as
-    in `gradient_penalty`, the rest as in `edge_gradients`. `ValueError` for points, values below
-    `low`, shapes that differ and critics with batch norm.
+    x̂ is a random point between `real` and `fake`, and its mass a constant weight; the result is
+    `(*runs,)`, unweighted; `lead` as in `gradient_penalty`, the rest as in `edge_gradients`.
+    `ValueError` for points, values below `low`, shapes that differ and critics with batch norm.
     """
     lead = leading_axes(critic, lead)
     metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
@@ -601,6 +617,16 @@ R = wasserstein_gradient_penalty(lambda x: (x * flat).sum((-3, -2, -1)), images,
                                  generator=g)
 R.backward()
 assert R.item() == 1 and torch.isfinite(flat.grad).all() and flat.grad.abs().sum() > 0
+
+# %%
+same = images[:1].double().expand(64, -1, -1, -1)
+steep = torch.randn(1, 8, 8, generator=g, dtype=torch.float64)
+steep /= edge_gradients(steep[None], same[:1], torch.zeros(1)).norm()  # norm one
+free = wasserstein_gradient_penalty(lambda x: (x * steep).sum((-3, -2, -1)), same, same, gamma=0.)
+whole = edge_gradients(steep.expand(64, -1, -1, -1), same, torch.zeros(64)).norm()
+assert free < 1e-12 and math.isclose((whole - 1) ** 2, 49, rel_tol=1e-9)
+
+# %%
 points = torch.rand(64, 2)
 error_message(wasserstein_gradient_penalty, lambda x: x.sum(-1), points, points)
 
@@ -609,8 +635,8 @@ error_message(wasserstein_gradient_penalty, lambda x: x.sum(-1), points, points)
 error_message(wasserstein_gradient_penalty, lambda x: x.sum((-3, -2, -1)), images * 2, images)
 
 # %% [markdown]
-# ## A smoother critic is less accurate
-# Now the critics of the beginning again, with the same networks, steps, data and seeds. Only the norm changes. We also compare a simpler method: blur the pictures in front of the Euclidean critic, which blurs its gradient too.
+# ## What a smoother critic costs
+# Now the critics of the beginning again, with the same networks, 300 steps, data and seeds, and with the penalty weight 4 of the paper's code. Only the norm changes. We also compare a simpler method: blur the pictures in front of the Euclidean critic, which blurs its gradient too.
 
 # %%
 def transport(gamma, **kw):
@@ -632,35 +658,38 @@ critics |= {f"Γ = {gamma:g}": train(transport(gamma)) for gamma in (1., 0.)}
 names = list(critics)
 
 # %%
-Picture(slope_sheet(names), "Gradients of three critics: isolated pixels for the Euclidean one, "
-                            "patches for transport")
+Picture(slope_sheet(names), "Gradients of three critics: signs that change from pixel to pixel for "
+                            "the Euclidean one, patches for transport")
+
+
+# %%
+step_right = F.pad(test_x, (1, 0, 0, 0), value=-1.)[..., :-1]  # what leaves the picture is lost
+hiss = torch.randn(test_x.shape, generator=torch.Generator().manual_seed(0))
+hiss *= ((step_right - test_x).flatten(1).norm(dim=1)
+         / hiss.flatten(1).norm(dim=1)).reshape(-1, 1, 1, 1)
+
+# %%
+@torch.no_grad()
+def accuracy(critic, x=test_x) -> torch.Tensor:
+    "Share of versions x of the test digits on the right side of the training means' middle, (8,)."
+    a, b, new = (critic(s.expand(8, *s.shape)) for s in (real_x, fake_x, x))
+    return ((new > (a.mean(1) + b.mean(1))[:, None] / 2) == (test_digit < 5)).float().mean(1)
 
 
 # %%
 @torch.no_grad()
-def accuracy(critic) -> torch.Tensor:
-    "Share of held-out scans on the right side of the middle between the training means, (8,)."
-    x, y, new = (critic(s.expand(8, *s.shape)) for s in (real_x, fake_x, test_x))
-    return ((new > (x.mean(1) + y.mean(1))[:, None] / 2) == (test_digit < 5)).float().mean(1)
-
-
-# %%
-@torch.no_grad()
-def upset(critic) -> torch.Tensor:
-    "Change of the score under a move by one pixel, over that under noise of the same size, (8,)."
-    step = F.pad(test_x, (1, 0, 0, 0), value=-1.)[..., :-1] - test_x
-    hiss = torch.randn(test_x.shape, generator=torch.Generator().manual_seed(0))
-    hiss *= (step.flatten(1).norm(dim=1) / hiss.flatten(1).norm(dim=1)).reshape(-1, 1, 1, 1)
-    here, there, noisy = (critic(s.expand(8, *s.shape))
-                          for s in (test_x, test_x + step, test_x + hiss))
-    return (there - here).abs().mean(1) / (noisy - here).abs().mean(1)
+def upset(critic, x) -> torch.Tensor:
+    "Mean change of the score from the test digits to x, over the gap of the class means, (8,)."
+    a, b, here, there = (critic(s.expand(8, *s.shape)) for s in (real_x, fake_x, test_x, x))
+    return (there - here).abs().mean(1) / (a.mean(1) - b.mean(1))
 
 
 # %%
 def measured(critic) -> dict:
-    "The three measures of eight critics."
+    "The measures of eight critics: on the test digits, moved by a pixel, and under noise."
     return {"roughness": roughness(slopes_at(critic, test_x)), "accuracy": accuracy(critic),
-            "move / noise": upset(critic)}
+            "moved": accuracy(critic, step_right), "by move": upset(critic, step_right),
+            "by noise": upset(critic, test_x + hiss)}
 
 
 # %% [markdown]
@@ -672,7 +701,7 @@ gammas, widths = (0., .1, .3, 1., 3.), (.7, 1., 1.4)
 # %%
 @experiment("02_ground_metric", early=20)
 def other_critics(total=300):
-    "The three measures for six more settings."
+    "The measures for six more settings."
     found = {f"Γ = {v:g}": measured(train(transport(v), n=total)) for v in (.1, .3, 3.)}
     for width in widths:
         found[f"blur {width:g}"] = measured(train(euclidean, blurred(width), n=total))
@@ -682,13 +711,13 @@ def other_critics(total=300):
 # %%
 all_measures = {name: measured(critic) for name, critic in critics.items()} | other_critics()
 order = ["Euclidean", *(f"Γ = {v:g}" for v in gammas), *(f"blur {v:g}" for v in widths)]
-rough, right, moved_by = ({name: interval(all_measures[name][of], low=0, high=most)
-                           for name in order}
-                          for of, most in (("roughness", None), ("accuracy", 1),
-                                           ("move / noise", None)))
+rough, right, moved_right, by_move, by_noise = (
+    {name: interval(all_measures[name][of], low=0, high=most) for name in order}
+    for of, most in (("roughness", None), ("accuracy", 1), ("moved", 1), ("by move", None),
+                     ("by noise", None)))
 for name in order:
-    print(f"{name:10} roughness {rough[name]:.2f}   accuracy {right[name]:.3f}"
-          f"   move / noise {moved_by[name]:.2f}")
+    print(f"{name:10} roughness {rough[name]:.2f}   accuracy {right[name]:.3f}   moved by a pixel "
+          f"{moved_right[name]:.3f}")
 
 # %%
 by_gamma = {f"Γ = {v:g}": f"Γ {v:g}" for v in gammas}
@@ -749,24 +778,47 @@ claim("Under transport alone the critic's slope has less than a third of the Euc
       holds=rough["Γ = 0"].high < rough["Euclidean"].low / 3)
 
 # %%
-claim("Under transport alone a move by a pixel changes the score less than noise of the same "
-      "Euclidean size",
+balanced = max((f"blur {width:g}" for width in widths),
+               key=lambda name: right[name].mean + moved_right[name].mean)
+claim("The critic with Γ = 1, as in the paper's code, tells digits apart as well as the Euclidean "
+      "one, and digits moved by a pixel better",
       paper="Dukler et al. 2019", section="abstract: robust to natural variability",
       figure="no number in its abstract",
-      ours=moved_by["Γ = 0"], baseline=moved_by["Euclidean"], holds=moved_by["Γ = 0"].high < 1)
+      ours=f"{right['Γ = 1']:.3f}; moved {moved_right['Γ = 1']:.3f}",
+      baseline=f"{right['Euclidean']:.3f}; moved {moved_right['Euclidean']:.3f}; {balanced}: "
+               f"{right[balanced]:.3f}; moved {moved_right[balanced]:.3f}",
+      holds=(moved_right["Γ = 1"].low > moved_right["Euclidean"].high
+             and right["Γ = 1"].high >= right["Euclidean"].low))
 
 # %%
 claim("The critic of transport alone tells digits apart as well as the Euclidean one",
-      paper="this course", section="accuracy", ours=right["Γ = 0"],
+      paper="this course", section="accuracy after 300 steps", ours=right["Γ = 0"],
       baseline=right["Euclidean"], holds=right["Γ = 0"].high >= right["Euclidean"].low,
       expect=False)
 
 # %% [markdown]
-# The critic with transport alone is smoother, and it loses nine to ten points of accuracy: its penalty limits exactly the fine detail. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
-# gradient has lost a third of its roughness, and the accuracy differs from the Euclidean one by less than the intervals. At the same roughness transport is more accurate than a blur. It is not steadier there: at a roughness of about 1.0 the blurred critic changes less under a move (0.86 against 1.16).
+# The critic with transport alone is smoother. Its penalty charges squared differences of neighbours, so less roughness was to be expected; how much was not. After these 300 steps it loses nine to ten points of accuracy. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
+# gradient has lost a third of its roughness, and the accuracy differs from the Euclidean one by less than the intervals. At the same roughness transport is more accurate than a blur.
+#
+# On *moved* digits $\Gamma=1$ gains about eight points over the Euclidean critic and keeps the accuracy on unmoved ones. The widest blur is better still on moved digits, but it loses nine points on unmoved ones. No blur that we tried does both. A critic trained on moved copies is the obvious further baseline; we did not try it.
+#
+# Is transport alone steadier? The next lines have the mean change of the score, in units of the gap between the class means, under the move and under noise of the same Euclidean size:
 
 # %%
-assert moved_by["blur 1.4"].high < moved_by["Γ = 0.3"].low or fast_mode()
+{name: f"move {by_move[name]:.2f}, noise {by_noise[name]:.2f}" for name in order[:6]}
+
+# %%
+assert by_move["Γ = 0"].high < by_move["Euclidean"].low or fast_mode()
+assert by_noise["Γ = 0"].low > by_noise["Euclidean"].high or fast_mode()
+gained = moved_right["Γ = 1"].mean - moved_right["Euclidean"].mean
+assert .05 < gained < .11 or fast_mode()
+assert moved_right["blur 1.4"].low > moved_right["Γ = 1"].high or fast_mode()
+assert right["Euclidean"].mean - right["blur 1.4"].mean > .07 or fast_mode()
+
+# %% [markdown]
+# Under the move the score changes less with transport alone, and under noise it changes *more*: noise puts ink into empty regions, where $\Gamma=0$ limits nothing.
+
+# %%
 same = min((f"blur {width:g}" for width in widths),
            key=lambda k: abs(rough[k].mean - rough["Γ = 1"].mean))
 between = f"{rough[same].mean:.2f} against {rough['Γ = 1'].mean:.2f}"
@@ -787,12 +839,18 @@ f"accuracy lost by transport alone: {lost:.3f}"
 
 # %%
 def balance(critic):
-    "The Γ at which both parts of the squared norm are equal, the median over test pictures."
-    slopes = slopes_at(critic, test_x)[0][:, None]
-    ratio = squared(slopes, test_x) / slopes.square().flatten(1).sum(1)
-    return round(ratio.median().item(), 2)
+    "The Γ at which both parts of the squared norm are equal, the median over pictures, by seed."
+    found = []
+    for slopes in slopes_at(critic, test_x)[:, :, None]:
+        ratio = squared(slopes, test_x) / slopes.square().flatten(1).sum(1)
+        found.append(ratio.median().item())
+    return interval(found)
 
-{name: balance(critics[name]) for name in names}
+
+# %%
+balances = {name: balance(critics[name]) for name in names}
+assert abs(balances["Γ = 1"].mean - 1) < .1 and balances["Γ = 0"].high < .25 or fast_mode()
+balances
 
 # %% [markdown]
 # Where $\Gamma$ exceeds the balance, the norm is mostly Euclidean. At $\Gamma=1$ both parts weigh about the same, and transport alone makes a gradient with a balance of 0.2. This fits the result: $\Gamma=1$ removes about half of the roughness that transport alone removes.
@@ -801,9 +859,11 @@ def balance(critic):
 # ## What is from the paper
 # | Part of the paper | In this chapter |
 # |---|---|
-# | metric $L(x)$, norm of the gradient, penalty with target one | faithful; checked against the matrix |
+# | metric $L(x)$, norm of the gradient, penalty with target one | as in the code; we have not compared the weights of the edges with the paper's text |
+# | penalty weight 4, five critic turns, batch 64 | 4 for the critics on digits; 1, three turns and batch 64 in the game |
+# | edges between colour channels | none, as in the code |
 # | *diamond* neighbours, $\Gamma=1$ | faithful, but divided by the number of neighbours; the default here is *cross* |
-# | filter that leaves out the last pixels | mended |
+# | filter of the direct neighbours that leaves out the last pair | mended |
 # | robust to natural variability, a more continuous discriminator | simplified: 8×8 digits, a one-pixel shift, roughness of the gradient |
 # | negligible extra cost | timed for a small critic only |
 # | CelebA 64×64 with DCGAN networks, FID | left out, so image quality is not tested; the paper's scores are not quoted, since we read only its abstract and its code |
@@ -817,7 +877,10 @@ def balance(critic):
 @register_game
 @dataclass(kw_only=True)
 class GroundMetric(CriticGame):
-    "WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels."
+    """WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels.
+
+    Examples are pictures `(channels, height, width)` with values ≥ -1. `ValueError` for others.
+    """
     gamma: NonNegative = 1.  # Γ: 0 is transport alone, large is nearly Euclidean
     weight: NonNegative = 1.  # of the penalty
     neighbours: Neighbours = "cross"
@@ -908,6 +971,8 @@ most = {"captured": 1000, "high_quality": 1, "tv": 1}
 shown = {name: {k: interval(v, low=0, high=most.get(k)) for k, v in row.items()}
          for name, row in covered.items()}
 kls = {name: row["kl"] for name, row in shown.items()}
+assert min(row["captured"].mean for row in shown.values()) > 940 or fast_mode()
+assert max(kls, key=lambda name: kls[name].mean) == "Γ = 0" or fast_mode()
 shown
 
 # %%
@@ -917,7 +982,7 @@ claim("Transport alone covers 1,000 digit triples more evenly than the Euclidean
       holds=kls["Γ = 0"].high < kls["Euclidean"].low, expect=False)
 
 # %% [markdown]
-# It does not. After 200 steps each game captures more than 940 of 1,000 modes on average, and transport alone has the highest mean KL. It was also the least accurate critic. Longer runs (`python benchmarks/ground_metric.py`) try three weights for each penalty, two more rates for the Euclidean one and for $\Gamma=1$, and also
+# It does not. After 200 steps each game captures more than 940 of 1,000 modes on average, and transport alone has the highest mean KL. (Its weight of 1 is not its best one. The longer runs below tune it, and there it is not better either.) It was also the least accurate critic. Longer runs (`python benchmarks/ground_metric.py`) try three weights for each penalty, two more rates for the Euclidean one and for $\Gamma=1$, and also
 # a critic of 16 hidden units. Each line is the best setting of its penalty.
 
 # %%
@@ -931,7 +996,7 @@ for (width, penalty), row in sorted(best_rows.items(), reverse=True):
           f"  KL {row['kl, interval']},  modes {modes:.0f}")
 
 # %% [markdown]
-# With 128 units all penalties capture nearly all modes (998 or more of 1,000 on every seed), and $\Gamma=1$ has the lowest KL: seed by seed it is 0.025 [0.005, 0.045] below the Euclidean penalty (see below), and it is also better than transport alone. (Each is the best of several settings on these seeds.) With 16 units all intervals overlap. So in this course's setting the gain is small, and it depends on the size of the critic.
+# With 128 units all penalties capture nearly all modes (998 or more of 1,000 on every seed), and $\Gamma=1$ has the lowest KL: seed by seed it is 0.025 [0.005, 0.045] below the Euclidean penalty (see below), and it is also better than transport alone. But each is the best of several settings, chosen on these same seeds, $\Gamma=1$ of five and transport alone of three. With 16 units all intervals overlap. So we train the two chosen settings again, on eight fresh seeds.
 
 # %%
 long_kl = {key: interval(row["kl"]) for key, row in best_rows.items()}
@@ -953,7 +1018,44 @@ def gain(units: int):
 # %%
 gains = {f"D of {units} units": gain(units) for units in (128, 16) if rows}
 assert not rows or gains["D of 128 units"].low > 0 > gains["D of 16 units"].low
+assert not rows or long_kl[128, "Γ = 0"].mean > long_kl[128, "Euclidean"].mean  # tuned, no gain
 gains
+
+# %%
+chosen = {"Euclidean": Euclidean(weight=10.), "Γ = 1": GroundMetric()}
+
+# %%
+@experiment("02_ground_metric", early=10)
+def fresh_seeds(total=400):
+    "The two chosen settings on seeds that did not choose them."
+    found = {}
+    for name, game in chosen.items():
+        run = Run(game, "stacked_digits", seed=100, batch=64, average=.99, device="cpu")
+        covered = coverages(run.step(total).sample(26_000), run.modes)
+        found[name] = {k: [getattr(c, k) for c in covered]
+                       for k in ("captured", "high_quality", "kl")}
+    return found
+
+
+# %%
+again = fresh_seeds()
+fresh = {name: {k: interval(v) for k, v in row.items()} for name, row in again.items()}
+{name: {k: f"{v:.3f}" for k, v in row.items()} for name, row in fresh.items()}
+
+# %%
+by_seed = {name: row["kl"] for name, row in again.items()}
+lower = interval([b - a for a, b in zip(by_seed["Γ = 1"], by_seed["Euclidean"])])
+assert lower.mean < fresh["Euclidean"]["kl"].mean / 5 or fast_mode()
+assert min(row["captured"].mean for row in fresh.values()) > 998 or fast_mode()
+assert fresh["Γ = 1"]["high_quality"].mean <= fresh["Euclidean"]["high_quality"].mean or fast_mode()
+claim("With Γ = 1 a large critic covers 1,000 digit triples more evenly than with the Euclidean "
+      "penalty (lower KL)", paper="this course",
+      section="stacked_digits, 400 steps, fresh seeds; a perfect generator 0.02, noise 5.6",
+      ours=fresh["Γ = 1"]["kl"], baseline=f"{fresh['Euclidean']['kl']}; lower by {lower}",
+      holds=lower.low > 0)
+
+# %% [markdown]
+# The gain remains on fresh seeds, and it is small: it is less than a fifth of the KL, both games capture nearly all modes, and the share of good samples does not rise.
 
 # %% [markdown]
 # ## Try it: move a blob
@@ -997,7 +1099,7 @@ def draw_shares(bars, way, right: float, down: float, size: float):
         way.plot([s * 2 ** .5 for s in range(9)], [v[place] for v in along], dash, c=colour)
         way.plot(math.hypot(right, down), here[place], mark, c=colour, ms=8, label=name)
     bars.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08),
-             ylabel="share of the distance in the corner")
+             ylabel="share of the far distance")
     way.set(xlabel="shift (pixels)", ylim=(0, 1.08))
     way.legend(loc="lower right")
 
@@ -1172,14 +1274,14 @@ grade_norm(answer)
 # - The Euclidean distance ignores neighbours: a digit moved by one pixel is farther than another digit, and six pixels are as far as twelve. $W_2$ counts pixels, but it is no measure of likeness either.
 # - The norm of a gradient in transport distance is a weighted sum of squared differences between neighbours, $g^{\mathsf T}L(x)g$: two filters and a sum.
 # - Transport alone limits neither total mass nor empty regions. $\Gamma$ limits both, and gives back the roughness step by step.
-# - In this course's setting the smoother critic captures no more modes; with a large critic its KL is a little lower.
-# - Mass must be non-negative, brightness and resolution set the scale, and points have no ground metric.
+# - In this course's setting the critic with $\Gamma=1$ recognises moved digits better at the same accuracy. It captures no more modes; with a large critic its KL is a little lower, also on fresh seeds.
+# - Mass must be non-negative, brightness sets the scale, and points have no ground metric.
 #
 # **For later.**
 #
 # 1. Why do constants lie in the kernel of $L$, and what follows for the critic?
 # 2. Which limit of $\Gamma$ is WGAN-GP?
-# 3. Where does the local metric stop being a distance?
+# 3. From which shift on does the local metric differ from $W_2$?
 #
 # <details><summary>Answers</summary>
 #
