@@ -567,6 +567,7 @@ NAMES = {
     'WALKS': 'evaluation.missing',
     'WEIGHT_AXES': 'methods.attention',
     'WINDOWS': 'evaluation.sequential_test',
+    'WORDS': 'course.family_map',
     'Wasserstein': 'methods.wasserstein',
     'Whole': 'core.signatures',
     'Wholes': 'core.signatures',

@@ -13,7 +13,7 @@ from ..core.plotting import ACCENT, axes, FAKE, MISSING, Picture
 from ..core.statistics import interval
 
 # %% auto #0
-__all__ = ['GROUPS', 'MARKERS', 'verdict', 'pairs_of', 'beside', 'plot_family']
+__all__ = ['GROUPS', 'WORDS', 'MARKERS', 'verdict', 'pairs_of', 'beside', 'plot_family']
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #a8de9377
 def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
@@ -39,6 +39,8 @@ def pairs_of(rows: Sequence[dict], method: str, other: str) -> list[tuple[dict, 
     return [(by[method, seed], by[other, seed]) for seed in sets]
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #5ae7b077
+WORDS = "better", "equal", "worse"
+
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
@@ -60,10 +62,12 @@ def beside(rows: Sequence[dict], method: str = "PairwiseBiGAN",
 def _counts(pairs: Sequence[tuple[dict, dict]]) -> dict[str, Any]:
     "Mean TV of both, verdicts, and what is captured."
     said = [verdict(a["tv"], b["tv"]) for a, b in pairs]
+    held = [verdict([-v for v in a["captured"]], [-v for v in b["captured"]]) for a, b in pairs]
     gain = [_mean(a["captured"]) - _mean(b["captured"]) for a, b in pairs]
     return {"sets": len(pairs), "tv": round(_mean([_mean(a["tv"]) for a, _ in pairs]), 4),
             "other": round(_mean([_mean(b["tv"]) for _, b in pairs]), 4),
-            **{word: said.count(word) for word in ("better", "equal", "worse")},
+            **{word: said.count(word) for word in WORDS},
+            "modes": {word: held.count(word) for word in WORDS},
             "captures as many": sum(g >= 0 for g in gain),
             "captures more": sum(g > 0 for g in gain),
             "all modes": sum(min(a["captured"]) == 1 for a, _ in pairs),
@@ -86,21 +90,20 @@ def _draw_points(ax: Any, pairs: Sequence[tuple[dict, dict]], names: tuple[str, 
     ax.legend(loc="upper left", frameon=False, fontsize=8, handletextpad=.1)
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #0a0b3fb8
-def _draw_counts(ax: Any, found: dict[str, dict[str, Any]]) -> None:
+def _draw_counts(ax: Any, found: dict[str, dict[str, int]], title: str) -> None:
     "Shares of sets on which the method is better, equal, worse; the counts stand in the bars."
-    styles = {"better": (ACCENT, "white"), "equal": ("#DDDDDD", "black"), "worse": (FAKE, "white")}
+    styles = dict(zip(WORDS, ((ACCENT, "white"), ("#DDDDDD", "black"), (FAKE, "white"))))
     for y, row in enumerate(found.values()):
-        left = 0.
+        left, sets = 0., sum(row[word] for word in WORDS)
         for word, (colour, ink) in styles.items():
-            share = row[word] / row["sets"]
+            share = row[word] / sets
             ax.barh(y, share, left=left, color=colour, height=.8, label=word if y == 0 else None)
             if row[word]:
                 ax.text(left + share / 2, y, str(row[word]), ha="center", va="center",
                         fontsize=8, color=ink)
             left += share
-    ax.set(yticks=range(len(found)), yticklabels=list(found), xlim=(0, 1), xlabel="share of sets",
-           ylim=(len(found) - .5, -.5))
-    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3, frameon=False, fontsize=8)
+    ax.set(yticks=range(len(found)), yticklabels=list(found), xlim=(0, 1), title=title,
+           xlabel="share of sets", ylim=(len(found) - .5, -.5))
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #79d07666
 def plot_family(rows: Sequence[dict], method: str = "PairwiseBiGAN", other: str = "BiGAN",
@@ -109,10 +112,16 @@ def plot_family(rows: Sequence[dict], method: str = "PairwiseBiGAN", other: str 
     pairs, found = pairs_of(rows, method, other), beside(rows, method, other)
     if not pairs:
         raise ValueError(f"rows: expected {method} and {other} on a common set, got none")
-    figure, (left, right) = axes(1, 2, size=(3.9, 4.), width_ratios=(1.15, 1))
-    _draw_points(left, pairs, names or (method, other))
-    _draw_counts(right, found)
-    told = "; ".join(f"{name}: better {row['better']}, equal {row['equal']}, worse {row['worse']}"
-                     for name, row in found.items())
-    return Picture(figure, f"{method} beside {other} on {len(pairs)} random sets, by total "
-                           f"variation. {told}")
+    names = names or (method, other)
+    figure, (left, middle, right) = axes(1, 3, size=(3.1, 3.9), width_ratios=(1, 1, 1.3))
+    _draw_counts(left, {name: row["modes"] for name, row in found.items()}, "modes captured")
+    _draw_counts(middle, found, "total variation (TV)")
+    middle.set_yticklabels([])
+    figure.legend(*middle.get_legend_handles_labels(), loc="outside upper left", ncols=3,
+                  frameon=False, fontsize=8, title=f"{names[0]} is … than {names[1]}")
+    _draw_points(right, pairs, names)
+    told = "; ".join(
+        f"{name}: modes captured " + ", ".join(f"{word} {row['modes'][word]}" for word in WORDS)
+        + ", TV " + ", ".join(f"{word} {row[word]}" for word in WORDS)
+        for name, row in found.items())
+    return Picture(figure, f"{method} beside {other} on {len(pairs)} random sets. {told}")
