@@ -1,4 +1,4 @@
-"""What every game computed before the package was cut into folders, it computes still; and what was saved then is read now.
+"""What every game computed when its values were written down, it computes still; and what was saved long ago is read now.
 
 `golden/README.md` says what was written down, and how.
 """
@@ -15,7 +15,7 @@ from modelab.training.optimiser import Schedule
 from modelab.training.run import Run
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-RUNS = json.loads((GOLDEN / "runs.json").read_text())
+RUNS = [run for name in ("runs.json", "later.json") for run in json.loads((GOLDEN / name).read_text())]
 OLD = json.loads((GOLDEN / "old.json").read_text())
 CLOSE = 1e-4  # of a value: another processor rounds otherwise
 
