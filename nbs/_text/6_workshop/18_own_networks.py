@@ -109,7 +109,7 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
 # %%
 #| export
 def lacks_argument(error: Exception) -> bool:
-    "Whether Python says that a call lacks an argument, such as the labels of a conditional network."
+    "Whether Python says that a call lacks an argument, such as labels of a conditional network."
     missing = r"\S+\(\) missing \d+ required positional"
     return type(error) is TypeError and re.match(missing, str(error)) is not None
 
