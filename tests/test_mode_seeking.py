@@ -35,7 +35,7 @@ def small_run(game, **kw) -> Run:
 def turn_of(run: Run, n: int = 8, seed: int = 0) -> SimpleNamespace:
     """A turn with given examples and latents; what it draws besides is the same at each call."""
     x, z = normal(run.runs, n, 2, seed=seed, dtype=torch.float32), normal(run.runs, n, run.latent, seed=seed + 1, dtype=torch.float32)
-    return SimpleNamespace(x=x, z=z, batch=n, step=run.steps, _run=run, real=lambda m: normal(run.runs, m, 2, seed=5, dtype=torch.float32),
+    return SimpleNamespace(x=x, z=z, batch=n, step=run.steps, players=run.players, real=lambda m: normal(run.runs, m, 2, seed=5, dtype=torch.float32),
                            noise=lambda m, *_: normal(run.runs, m, run.latent, seed=6, dtype=torch.float32), **run.players.nets)
 
 

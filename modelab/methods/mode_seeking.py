@@ -133,7 +133,7 @@ def adam_state(t: Any,  # a turn
                player: str,  # such as "D"
                ) -> AdamState:
     "Adam of a player as it stands in a turn of a run."
-    players = t._run.players
+    players = t.players
     rates, flat = players.rates(player, t.step), players.flat[player]
     kept = players.adam[player].state.get(flat, {})
     names = {id(w): name for name, w in getattr(t, player).named_parameters()}

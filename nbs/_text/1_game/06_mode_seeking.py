@@ -439,7 +439,7 @@ assert abs(wrong - slope) > 1e-4
 # %% [markdown]
 # Without the gradient through the second moment the value of the loss is right, and its gradient is wrong. A look at the loss does not find this mistake. The finite difference does.
 #
-# In a run, Adam's moments of all players are kept by the engine. `adam_state` reads them:
+# In a run, Adam's moments of all players are kept by the engine, and a turn shows them as `t.players`. `adam_state` reads them:
 
 
 # %%
@@ -448,7 +448,7 @@ def adam_state(t: Any,  # a turn
                player: str,  # such as "D"
                ) -> AdamState:
     "Adam of a player as it stands in a turn of a run."
-    players = t._run.players
+    players = t.players
     rates, flat = players.rates(player, t.step), players.flat[player]
     kept = players.adam[player].state.get(flat, {})
     names = {id(w): name for name, w in getattr(t, player).named_parameters()}
