@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import record
 
-from modelab.core.files import atomic_write
 from modelab.data.mixtures import rare_modes
 from modelab.evaluation.coverage import Coverage, coverages
 from modelab.methods.minimax import Minimax
@@ -67,6 +67,11 @@ def rates(rate: float, steps: int) -> Optimiser:
     return Optimiser({"G": rate, "D": 2 * rate}, (0., .99), Schedule("linear", steps, stairs=20))
 
 
+def told(name: str, rate: float, own: Any) -> str:
+    """A setting of a method in words."""
+    return f"rate {rate:g}, {METHODS[name][1]} {own:g}"
+
+
 def measured(name: str, rate: float, own: Any, steps: int, runs: int, seed: int) -> dict:
     """Coverage of each seed, beside the floor and the null."""
     make, argument, _ = METHODS[name]
@@ -75,7 +80,7 @@ def measured(name: str, rate: float, own: Any, steps: int, runs: int, seed: int)
     batch = own if argument == "batch" else BATCH
     run = Run(game, MODES, runs=runs, seed=seed, batch=batch, average=.99, device="cpu").step(steps)
     found, weights = coverages(run.sample(2500), MODES), MODES.weights
-    row = {"setting": f"rate {rate:g}, {argument} {own:g}", "held": [held(c, weights) for c in found],
+    row = {"setting": told(name, rate, own), "held": [held(c, weights) for c in found],
            "rare": [covered(c, weights) for c in found]}
     for measure in ("captured", "high_quality", "tv"):
         row[measure] = [round(getattr(c, measure), 4) for c in found]
@@ -84,27 +89,28 @@ def measured(name: str, rate: float, own: Any, steps: int, runs: int, seed: int)
                   for k, c in known.items()}
 
 
+def row_of(part: str, name: str, rate: float, own: Any, how: dict[str, int]) -> dict:
+    """A row of the record; what is not there yet is measured."""
+    rows = json.loads(FILE.read_text(encoding="utf-8")).get(part, []) if FILE.is_file() else []
+    known = [row for row in rows if row["setting"] == told(name, rate, own)]
+    if not known:
+        known = [measured(name, rate, own, **how)]
+        record(FILE, part, known[0])
+        print(part, known[0], flush=True)
+    return known[0]
+
+
 def main() -> None:
     """Tune every method, measure the chosen setting, and record all rows."""
     torch.set_num_threads(1)
-    kept = json.loads(FILE.read_text()) if FILE.is_file() else {
-        "what": "rare_modes(share=.6, std=.1); tuning: seeds 100 to 103, 1,000 steps; result: seeds 0 to 7, 1,500 steps; width 64, batch 64",
-        "torch": torch.__version__.split("+")[0], "tuning": {}, "result": {}}
+    chosen = {}
     for name, (_, _, values) in METHODS.items():
-        rows, settings = kept["tuning"].setdefault(name, []), list(itertools.product((SLOW, QUICK), values))
-        for rate, own in settings[len(rows):]:
-            rows.append(measured(name, rate, own, **TUNING))
-            print(name, rows[-1], flush=True)
-            atomic_write(FILE, (json.dumps(kept, indent=1) + "\n").encode())
-        if name not in kept["result"]:
-            best = max(range(4), key=lambda i: (sum(rows[i]["held"]), sum(rows[i]["rare"])))
-            kept["result"][name] = measured(name, *settings[best], **RESULT)
-            print("->", name, kept["result"][name], flush=True)
-            atomic_write(FILE, (json.dumps(kept, indent=1) + "\n").encode())
-    if "control" not in kept:
-        packing = int(kept["result"]["PacGAN"]["setting"].split()[-1])
-        kept["control"] = [measured("plain", rate, BATCH * packing, **RESULT) for rate in (SLOW, QUICK)]
-        atomic_write(FILE, (json.dumps(kept, indent=1) + "\n").encode())
+        settings = list(itertools.product((SLOW, QUICK), values))
+        rows = [row_of(f"{name} tuning", name, *setting, TUNING) for setting in settings]
+        chosen[name] = settings[max(range(4), key=lambda i: (sum(rows[i]["held"]), sum(rows[i]["rare"])))]
+        row_of(name, name, *chosen[name], RESULT)
+    for rate in (SLOW, QUICK):
+        row_of("control", "plain", rate, BATCH * chosen["PacGAN"][1], RESULT)
 
 
 if __name__ == "__main__":

@@ -373,7 +373,7 @@ def test_bad_settings_are_refused(wrong):
 def test_the_recorded_settings_are_the_best_of_the_tuning(name):
     """As many settings for each, chosen on four seeds and measured on eight others; held modes choose, then the covered rare share."""
     kept = recorded("mode_seeking")
-    tried, result = kept["tuning"][name], kept["result"][name]
+    tried, (result,) = kept[f"{name} tuning"], kept[name]
     best = max(tried, key=lambda row: (sum(row["held"]), sum(row["rare"])))
     assert len(tried) == 4 and result["setting"] == best["setting"]
     assert {len(row["held"]) for row in tried} == {4} and len(result["held"]) == len(result["rare"]) == 8

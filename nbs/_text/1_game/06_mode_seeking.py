@@ -64,7 +64,8 @@ from modelab.training.run import Run
 # %%
 kept, paired = recorded("mode_seeking"), recorded("relativistic").get("rare", {"result": {}})
 control = {"R1": row for kind, row in paired["result"].items() if kind == "standard"}
-result = kept.get("result", {}) | control
+tuning = {part.removesuffix(" tuning"): kept[part] for part in kept if part.endswith(" tuning")}
+result = {name: kept[name][-1] for name in tuning} | control
 
 def shown(name: str) -> str:
     "The chosen setting of a method, and what its eight seeds show."
@@ -707,7 +708,7 @@ assert all(v.isfinite().all() for v in losses(game).values())
 # The thresholds, set before the methods were trained on this set: the paired interval of chapter [0.2](../0_start/02_evidence.ipynb), that of the differences in held modes seed by seed, must lie above 0, against the original game and against R1. If the batches differ, a seed shares the first weights only.
 
 # %%
-for name, rows in ({**kept["tuning"], "R1": paired["tuning"]["standard"]} if kept else {}).items():
+for name, rows in ({**tuning, "R1": paired["tuning"]["standard"]} if kept else {}).items():
     means = [[sum(row[k]) / 4 for row in rows] for k in ("held", "rare", "tv")]
     print(f"{name.replace('plain', 'original'):20}",
           "  ".join(f"held {h:4.2f} rare {r:.2f} TV {v:.2f}" for h, r, v in zip(*means)),
