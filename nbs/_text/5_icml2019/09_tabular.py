@@ -472,7 +472,7 @@ for ax, name in zip(panels, ("reconstruction alone", "adversarial, half hidden")
     points(ax, impute_rows(runs[name], test[:1]), name)
 points(panels[2], runs["adversarial, half hidden"].sample(400), "whole rows of the same G")
 Picture(figure, "Reconstruction draws the cross; the game's completed rows form a square with "
-                "some points inside; whole rows of the same generator lie on the circle")
+                "many points inside; all but a few whole rows of the same generator lie on the circle")
 
 # %% [markdown]
 # The whole rows are far better than the completed ones, although none of their cells is given. Many completed rows lie on a *square*: each column has possible values, but the two do not fit together. The objective of the game allows this.
@@ -1054,7 +1054,7 @@ assert fast_mode() or centre[0] > centre[1] > centre[2] and max(spread.values())
 
 # %% [markdown]
 # ## Is it better than ordinary methods?
-# `benchmarks/tabular.py` compares on five real tables of scikit-learn, with eight seeds. Each seed splits a table (80 % for training), hides a fifth of all cells, and hides a fifth of the training labels. In a further table no label is hidden, but nine of ten malignant training rows are taken away; 17 are left.
+# `benchmarks/tabular.py` compares on four real tables of scikit-learn, with eight seeds. Each seed splits a table (80 % for training), hides a fifth of all cells, and hides a fifth of the training labels. A fifth table has the tumours again. There no label is hidden, but nine of ten malignant training rows are taken away, and 17 are left.
 #
 # Every method has three settings, except the column's mean. A setting is chosen *inside the training rows*, for each seed anew. HexaGAN has the authors' width and reconstruction of shown cells as one setting, and at least 15 units with the reconstruction of hidden cells, at two learning rates, as the others. Each is trained for 800 steps. The authors train about 50,000, so the results below are those of this course's setting. The rivals that need complete rows get those of the iterative regression. Gradient boosting takes missing values as they are. SMOTE makes rows of rare classes between neighbours. Self-training fills in missing labels. F1 is that of the malignant class for tumours, else a mean over classes.
 #
