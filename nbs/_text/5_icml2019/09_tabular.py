@@ -472,7 +472,7 @@ for ax, name in zip(panels, ("reconstruction alone", "adversarial, half hidden")
     points(ax, impute_rows(runs[name], test[:1]), name)
 points(panels[2], runs["adversarial, half hidden"].sample(400), "whole rows of the same G")
 Picture(figure, "Reconstruction draws the cross; the game's completed rows form a square with "
-                "many points inside; all but a few whole rows of the same generator lie on the circle")
+                "many points inside; nearly all whole rows of the same G lie on the circle")
 
 # %% [markdown]
 # The whole rows are far better than the completed ones, although none of their cells is given. Many completed rows lie on a *square*: each column has possible values, but the two do not fit together. The objective of the game allows this.
