@@ -314,6 +314,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "networks.style.path_lengths": "needs pictures that autograd computed from styles; test_style",
     "networks.growing": "what the checked factories of networks are made of; test_growing",
     "losses.penalties": "only what the penalties call; tested through them",
+    "methods.joint.CodePrior": "the prior inside the decoders of a game; test_joint",
     "methods.joint.DomainNetworks": "holds the networks of a game; test_joint",
     "methods.joint.DomainDecoders": "holds the networks of a game; test_joint",
     "methods.joint.DomainEncoders": "holds the networks of a game; test_joint",

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
@@ -14,10 +15,11 @@ from modelab.data.mixtures import mixture, ModeSet, ring
 from modelab.data.pictures import faces
 from modelab.data.twins import twins
 from modelab.lab.panel import Lab
-from modelab.methods.joint import (cycle_losses, DomainDecoders, DomainNetworks, Exchange,
-                                   exchange_domains, MMIALI, paired_loss, translate_domains)
+from modelab.methods.joint import (CodePrior, cycle_losses, DomainDecoders, DomainEncoders, DomainNetworks,
+                                   Exchange, exchange_domains, MMIALI, paired_loss, translate_domains)
 from modelab.networks.layers import mlp, PerRun
 from modelab.networks.players import Networks
+from modelab.training.game import Turn
 from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
@@ -38,6 +40,12 @@ def pair_of_rings(angle=.7, std=.1):
     """Five modes seen twice: an example is a point of a ring and the same point turned."""
     A = torch.cat([torch.eye(2), turned(angle).float()])
     return mixture(ring(5, 2.).centers @ A.T, (std ** 2 * (.98 * A @ A.T + .02 * torch.eye(4))).expand(5, 4, 4))
+
+
+def ring_views(m):
+    """Five modes seen m times."""
+    A = torch.cat([turned(.7 * i).float() for i in range(m)])
+    return mixture(ring(5, 2.).centers @ A.T, (.01 * (.98 * A @ A.T + .02 * torch.eye(2 * m))).expand(5, -1, -1))
 
 
 def matched(run, n=500):
@@ -186,6 +194,92 @@ def test_losses_are_sums_of_their_parts():
     assert torch.allclose(run.game.loss_GE(t), 2 * paired_loss(t.E.each, t.G.each, run.game.views(t.shown.x)), atol=1e-6)
 
 
+AUTHORS = dict(prior="codes", least_squares=True, encoder_term=False, sample_share=.2, outer_weight=10., semi_weight=10., inner_weight=5.)
+
+
+def test_with_two_domains_and_its_settings_the_game_is_that_of_the_authors_code():
+    """Least squares, weights 0.8 and 0.2, cycles 10, 10 and 5, codes plus noise: sums over domains and ordered pairs, by loops."""
+    E, G, along_E, along_G = maps(2)
+    D = [Judge(3, 2, 1).double() for _ in range(2)]
+    prior = CodePrior(1, 2, 16, 2, .1).double()
+    real = {"views": randn(1, 14, 6, seed=1), "prior": randn(1, 16, 6, seed=2)}
+    run = type("R", (), {"real": lambda self, n, stream: real[stream][:, :n], "generators": lambda self, stream, *step: stream})()
+    nets = {"E": DomainEncoders(DomainNetworks(along_E, 2)), "G": DomainDecoders(DomainNetworks(along_G, 2), prior),
+            "D": DomainNetworks(PerRun(D), 2)}
+    t = type("T", (), {"step": 0, "batch": 7, "z": randn(1, 7, 2, seed=3), "_run": run, "real": run.real, **nets})()
+    game = MMIALI(**AUTHORS)
+    x = [game.views(real["views"])[0, i, 7 * i:7 * i + 7] for i in range(2)]
+    d, ge = game.loss_D(t), game.loss_GE(t)
+    z, codes = prior(t.z)[0], [E[i](x[i]) for i in range(2)]
+    s = [G[i](z) for i in range(2)]
+    cross = {(i, j): G[j](codes[i]) for i, j in ((0, 1), (1, 0))}
+    square, l1 = (lambda v, to: (v - to).square().mean()), (lambda a, b: (a - b).abs().mean())
+    hand_d = hand_ge = 0
+    for i, j in ((0, 1), (1, 0)):  # from i to j
+        truth = square(D[j](x[j], codes[j]), 1)
+        hand_d += .8 * (truth + square(D[j](cross[i, j], codes[i]), 0)) / 2 + .2 * (truth + square(D[j](s[j], z), 0)) / 2
+        hand_ge += .8 * square(D[j](cross[i, j], codes[i]), 1) + .2 * square(D[j](s[j], z), 1) + 5 * l1(E[j](s[j]), z) \
+            + 10 * l1(G[i](E[j](cross[i, j])), x[i]) + 10 * l1(G[i](E[j](s[j])), s[i])
+    assert torch.allclose(2 * d, hand_d) and torch.allclose(2 * ge, hand_ge)
+
+
+def test_draws_of_codes_are_codes_plus_noise():
+    prior = CodePrior(2, 3, 8, 2, noise=0.)
+    prior.renew(0, lambda n: torch.arange(2 * 3 * n * 2.).view(2, 3, n, 2))
+    z = torch.randn(2, 24000, 2, generator=gen())
+    draws = prior(z)
+    for r in range(2):
+        found, times = draws[r].unique(dim=0, return_counts=True)
+        assert torch.equal(found, prior.codes[r].flatten(0, 1)) and (times / 1000 - 1).abs().max() < .15
+    prior.noise = .3
+    rest = (prior(z) - draws) / .3
+    assert rest.mean((0, 1)).abs().max() < .02 and (rest.std((0, 1)) - 1).abs().max() < .02
+    assert abs(torch.corrcoef(torch.stack([rest[0, :, 0], draws[0, :, 0]]))[0, 1]) < .02  # which code, and how far: independent
+    ends = prior(torch.tensor([[[-9., 0], [9, 0]]] * 2))
+    assert ends.isfinite().all() and torch.allclose(ends[:, 0], prior.codes[:, 0, 0], atol=1) and torch.allclose(ends[:, 1], prior.codes[:, -1, -1], atol=1)
+
+
+def test_the_oldest_codes_are_replaced_and_a_step_twice_is_a_step():
+    prior = CodePrior(1, 2, 16, 3, .1)
+    for step in range(9):
+        for _ in range(2):
+            prior.renew(step, lambda n, step=step: torch.full((1, 2, n, 3), float(step)))
+    assert sorted(prior.codes[0, 0, :, 0].tolist()) == sorted([*range(1, 9)] * 2)
+
+
+def test_a_look_at_the_losses_changes_nothing():
+    def fresh():
+        return Run(MMIALI(prior="codes", prior_size=8, networks=Networks(width=4, latent=2)), pair_of_rings(), runs=1, batch=8, device="cpu")
+    looked, plain = fresh(), fresh().step(4)
+    for _ in range(2):
+        for place, word in enumerate(("D", "GE", "D")):
+            looked.game.turn_loss(word, Turn(looked, looked.steps, place % 2))
+        looked.step(2)
+    assert same_run(looked, plain)
+
+
+def test_codes_come_from_the_encoders_without_gradient_and_are_sampled_from():
+    run = Run(MMIALI(prior="codes", prior_size=8, networks=Networks(width=4, latent=2)), pair_of_rings(), runs=2, batch=8, average=.9, device="cpu").step(1)
+    prior = run.players.nets["G"].prior
+    assert prior.codes.shape == (2, 2, 8, 2) and not prior.codes.requires_grad and len(prior.codes.unique()) > 60
+    with torch.no_grad():
+        z = run.noise(5, run.generators("evaluation", run.steps))
+        by_hand = torch.cat([run.players.nets["G"].each(prior(z)[:, None].expand(-1, 2, -1, -1))[:, i] for i in range(2)], -1)
+    assert torch.allclose(run.sample(5, raw=True), run.scale.restore(by_hand), atol=1e-6)
+    assert torch.equal(run.players.averaged.prior.codes, prior.codes)
+
+
+def test_the_cost_of_a_step_is_linear_in_the_domains():
+    def multiplications(m):
+        def count(call):
+            with FlopCounterMode(display=False) as counter:
+                call()
+            return counter.get_total_flops()
+        run = Run(MMIALI(domains=m, pairs=3, networks=Networks(width=8, latent=2)), ring_views(m), runs=1, batch=8, device="cpu").step(2)
+        return count(lambda: run.step(1)) - 2 * count(lambda: run.modes.sample(8 * m, generator=gen()))
+    assert multiplications(3) / 3 == multiplications(2) / 2 == multiplications(5) / 5
+
+
 def test_maps_learn_in_their_turn_and_the_critic_hears_nothing_of_them():
     run = Run(MMIALI(networks=Networks(width=4)), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
     nets = run.players.nets
@@ -232,6 +326,8 @@ def test_other_bad_input_is_refused():
     ({"domains": 1}, "domains"), ({"domains": 3}, r"domains: .*divides the first axis of an example \(2,\), got 3"), ({"pairs": -1}, "pairs"),
     ({"pairs": 2.}, "pairs"), ({"head_start": -1}, "head_start"), ({"outer_weight": -1.}, "outer_weight"),
     ({"semi_weight": math.nan}, "semi_weight"), ({"inner_weight": "1"}, "inner_weight"), ({"paired_weight": math.inf}, "paired_weight"),
+    ({"prior": "code"}, "prior: .*'code'"), ({"prior_noise": -.1}, "prior_noise"), ({"prior_size": 0}, "prior_size"), ({"sample_share": 1.1}, "sample_share"),
+    ({"least_squares": 1}, "least_squares"), ({"encoder_term": "yes"}, "encoder_term"),
     ({"networks": Networks("conv")}, r"expected an image shape .*got \(1,\)"),
 ])
 def test_odd_settings_are_refused(bad, message):
@@ -269,10 +365,10 @@ def test_plays_on_points_and_pictures(data, event, domains):
     assert run.sample(3).shape == (2, 3, *event) and run.sample(3).isfinite().all()
 
 
-@pytest.mark.parametrize("data, domains", [(TwoPictures, 2), (stacked_digits, 3), (twins, 3)])
-def test_plays_on_pictures_with_convolutions(data, domains, tmp_path):
+@pytest.mark.parametrize("data, domains, settings", [(TwoPictures, 2, {}), (stacked_digits, 3, AUTHORS), (twins, 3, {})])
+def test_plays_on_pictures_with_convolutions(data, domains, settings, tmp_path):
     def fresh(runs=2, seed=0):
-        game = MMIALI(domains=domains, pairs=3, head_start=1, networks=Networks("conv", width=2, latent=3))
+        game = MMIALI(domains=domains, pairs=3, head_start=1, networks=Networks("conv", width=2, latent=3), **settings)
         return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
     run = fresh()
     before = {k: v.clone() for k, v in run.players.state().items()}
@@ -309,18 +405,21 @@ def test_your_own_networks():
 
 # Determinism
 
-def test_a_run_resumes_as_if_uninterrupted(tmp_path):
+@pytest.mark.parametrize("settings", [{}, AUTHORS])
+def test_a_run_resumes_as_if_uninterrupted(settings, tmp_path):
     def fresh():
-        return Run(MMIALI(domains=2, pairs=3, networks=Networks(width=8)), "ring", runs=2, batch=8, device="cpu")
+        return Run(MMIALI(domains=2, pairs=3, networks=Networks(width=8), **settings), "ring", runs=2, batch=8, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.pairs == 3
     assert same_players(whole, resumed)
 
 
-def test_seed_r_alone_is_run_r_of_many():
-    many = Run(MMIALI(pairs=3, networks=Networks(width=8)), pair_of_rings(), runs=3, batch=8, device="cpu").step(3)
-    one = Run(MMIALI(pairs=3, networks=Networks(width=8)), pair_of_rings(), runs=1, seed=2, batch=8, device="cpu").step(3)
+@pytest.mark.parametrize("settings", [{}, AUTHORS])
+def test_seed_r_alone_is_run_r_of_many(settings):
+    game = MMIALI(pairs=3, networks=Networks(width=8), **settings)
+    many = Run(game, pair_of_rings(), runs=3, batch=8, device="cpu").step(3)
+    one = Run(game, pair_of_rings(), runs=1, seed=2, batch=8, device="cpu").step(3)
     assert torch.allclose(many.sample(4)[2], one.sample(4)[0], atol=1e-4)
 
 

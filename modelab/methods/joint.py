@@ -7,26 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 
 from ..core.checks import check_int, check_shape
 from ..core.registry import register_game
 from ..core.signatures import (checked, Count, Function, Index, InstanceOf, NonNegative,
-                                     Shape, Whole)
-from ..losses.adversarial import discriminator_loss
-from .bigan import generator_encoder_loss
+                                     Shape, Share, Whole)
 from ..networks.layers import make_player
 from ..networks.players import Networks, Player
 from ..training.game import Game
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['Domains', 'Views', 'PriorDraws', 'EncoderMap', 'DecoderMap', 'DomainNetworks', 'split_views', 'DomainDecoders',
-           'DomainEncoders', 'FixedExamples', 'translate_domains', 'Exchange', 'exchange_domains', 'cycle_losses',
-           'paired_loss', 'MMIALI']
+__all__ = ['Domains', 'Views', 'PriorDraws', 'EncoderMap', 'DecoderMap', 'DomainNetworks', 'split_views', 'CodePrior',
+           'DomainDecoders', 'DomainEncoders', 'FixedExamples', 'translate_domains', 'Exchange', 'exchange_domains',
+           'cycle_losses', 'paired_loss', 'PriorGame', 'MMIALI']
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #8978c60e
 Domains = Annotated[int, Whole(2)]
@@ -48,14 +47,48 @@ def split_views(x: Tensor, domains: int) -> Tensor:
     "Examples (runs, n, *event) as views (runs, domains, n, *view)."
     return x.unflatten(2, (domains, -1)).movedim(2, 1)
 
+# %% ../../nbs/5_icml2019/06_joint.ipynb #c5402312
+class CodePrior(nn.Module):
+    """A prior made of codes: one of the kept codes at random, plus normal noise.
+
+    `codes` is (runs, domains, size, latent), as many of each domain; they are saved with the run.
+    """
+    def __init__(self, runs: int, domains: int, size: int, latent: int, noise: float):
+        super().__init__()
+        self.noise = noise
+        self.register_buffer("codes", torch.zeros(runs, domains, size, latent))
+        self.register_buffer("since", torch.tensor(-1))  # the step in which all were drawn
+
+    def forward(self, z: Tensor) -> Tensor:
+        "Draws of the prior from standard normal `z`, both (runs, n, latent)."
+        codes = self.codes.flatten(1, 2)
+        place = torch.special.ndtr(z[..., :1]) * codes.shape[1]
+        which = place.long().clamp_max(codes.shape[1] - 1)
+        rest = torch.special.ndtri((place - which).clamp(1e-3, .999))
+        noise = torch.cat([rest, z[..., 1:]], -1)
+        return codes.gather(1, which.expand(z.shape)) + self.noise * noise
+
+    def renew(self, step: int, encode: Callable[[int], Tensor]) -> None:
+        "Replace the oldest eighth; `encode(n)` makes fresh codes (runs, domains, n, latent)."
+        size = self.codes.shape[2]
+        n = size if self.since in (-1, step) else -(-size // 8)
+        at = (step * n + torch.arange(n, device=self.codes.device)) % size
+        with torch.no_grad():
+            self.codes[:, :, at] = encode(n)
+        if self.since == -1:
+            self.since.fill_(step)
+
+
 # %% ../../nbs/5_icml2019/06_joint.ipynb #63786eac
 class DomainDecoders(nn.Module):
     "Latents (runs, n, latent), decoded in every domain, to examples (runs, n, *event)."
-    def __init__(self, each: DomainNetworks):
+    def __init__(self, each: DomainNetworks,
+                 prior: CodePrior | None = None):  # takes normal numbers to latents; None: as is
         super().__init__()
-        self.each = each
+        self.each, self.prior = each, prior
 
     def forward(self, z: Tensor) -> Tensor:
+        z = z if self.prior is None else self.prior(z)
         views = self.each(z[:, None].expand(-1, self.each.domains, *z.shape[1:]))
         return views.movedim(1, 2).flatten(2, 3)
 
@@ -188,15 +221,22 @@ def paired_loss(E: EncoderMap, G: DecoderMap, x: Views, shift: Count = 1) -> Ten
     codes, axis = _encode(E, x)
     return _l1_distance(_decode(G, _send(codes, shift, axis), x.shape[codes.ndim - 1:]), x, axis)
 
+# %% ../../nbs/5_icml2019/06_joint.ipynb #60dcc7c3
+@dataclass(kw_only=True)
+class PriorGame(Game):
+    "A game whose latent is normal, or the code of an earlier example plus noise."
+    prior: Literal["normal", "codes"] = "normal"
+    prior_noise: NonNegative = .1  # standard deviation of the noise that is added to codes
+    prior_size: Count = 128  # codes of each domain that are kept; an eighth is new in each step
+
 # %% ../../nbs/5_icml2019/06_joint.ipynb #fca5f9ae
 @register_game
 @dataclass(kw_only=True)
-class MMIALI(Game):
+class MMIALI(PriorGame):
     """The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all.
 
     The views of an example are equal parts of its first axis. Of a picture these are groups of
-    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`.
-    """
+    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`."""
     G: Player = None  # makes one domain's network, of z; None: one that fits the set
     E: Player = None  # likewise, of x
     D: Player = None  # likewise, of x and z
@@ -207,6 +247,9 @@ class MMIALI(Game):
     outer_weight: NonNegative = 1.  # of the three cycles
     semi_weight: NonNegative = 1.
     inner_weight: NonNegative = 1.
+    sample_share: Share = .5  # weight of samples beside translations (1 - it) before the critics
+    least_squares: bool = False  # before the critics, in place of the logistic loss
+    encoder_term: bool = True  # E also lowers the scores of (x, E(x)), as in ALI
     turns: ClassVar[str] = "D GE"
     kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"  # one for each domain, hidden in a wrapper
     default_networks: ClassVar[Networks] = Networks("mlp", width=32, depth=2)
@@ -226,8 +269,11 @@ class MMIALI(Game):
                 "D": lambda: self.networks.joint_discriminator(view, latent, **kw)}
         nets = {name: DomainNetworks(make_player(name, getattr(self, name), make[name], **kw), m)
                 for name in make}
-        return {"G": DomainDecoders(nets["G"]), "E": DomainEncoders(nets["E"]), "D": nets["D"],
-                "shown": FixedExamples(runs, self.pairs, event)}
+        prior = None
+        if self.prior == "codes":
+            prior = CodePrior(runs, m, self.prior_size, latent, self.prior_noise)
+        return {"G": DomainDecoders(nets["G"], prior), "E": DomainEncoders(nets["E"]),
+                "D": nets["D"], "shown": FixedExamples(runs, self.pairs, event)}
 
     def views(self, x: Tensor) -> Tensor:
         "The views of examples (runs, n, *event), (runs, domains, n, *view)."
@@ -237,22 +283,55 @@ class MMIALI(Game):
         "How many places further on a domain sends its codes at this step."
         return 1 + t.step % (self.domains - 1)
 
+    def prior_draws(self, t: Any) -> Tensor:
+        "The latents of this turn, (runs, n, latent): normal, or kept codes plus noise."
+        if self.prior == "normal":
+            return t.z
+
+        def encode(n: int) -> Tensor:
+            fresh = t._run.real(n, t._run.generators("prior", t.step))
+            return t.E.each(self.views(fresh))
+        t.G.prior.renew(t.step, encode)
+        return t.G.prior(t.z)
+
     def exchange(self, t: Any) -> Exchange:
         "A round on fresh data, each view from another example."
         every = self.views(t.real(self.domains * t.batch, "views")).unflatten(2, (self.domains, -1))
         x = torch.stack([every[:, i, i] for i in range(self.domains)], 1)
+        z = self.prior_draws(t)
 
         # samples pass through t.G, whose calls the lab records
         def decode(latents: Tensor) -> Tensor:
-            n = t.z.shape[1]
-            return torch.cat([self.views(t.G(latents[:, 0, :n])), t.G.each(latents[:, :, n:])], 2)
-        return exchange_domains(t.E.each, decode, x, t.z, self.shift(t))
+            n = z.shape[1]
+            return torch.cat([self.views(t.G(t.z)), t.G.each(latents[:, :, n:])], 2)
+        return exchange_domains(t.E.each, decode, x, z, self.shift(t))
+
+    def cost(self, scores: Tensor, high: bool) -> Tensor:
+        "What each of the scores (runs, domains, n) costs if it should be `high`, or low."
+        if self.least_squares:
+            return (scores - float(high)).square()
+        return F.softplus(-scores if high else scores)
+
+    def cost_of_made(self, scores: Tensor, high: bool) -> Tensor:
+        "The cost of n samples and n translations, scores (runs, domains, 2n), by their weights."
+        shares = torch.tensor([self.sample_share, 1 - self.sample_share], device=scores.device)
+        weights = (2 * shares).repeat_interleave(scores.shape[-1] // 2)
+        return (self.cost(scores, high) * weights).mean(-1)
 
     def loss_D(self, t: Any) -> Tensor:
         "The loss of D: (x, E(x)) should score high, (G(z), z) and translated pairs low."
         with torch.no_grad():
             e = self.exchange(t)
-        return discriminator_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
+        made = self.cost_of_made(t.D(e.made, e.latents), False)
+        loss = (self.cost(t.D(e.x, e.codes), True).mean(-1) + made).mean(-1)
+        return loss / 2 if self.least_squares else loss
+
+    def adversarial_loss(self, t: Any, e: Exchange) -> Tensor:
+        "What G and E pay for the verdicts of the critics, (runs,)."
+        loss = self.cost_of_made(t.D(e.made, e.latents), True)
+        if self.encoder_term:
+            loss = self.cost(t.D(e.x, e.codes), False).mean(-1) + loss
+        return loss.mean(-1)
 
     def paired_views(self, t: Any) -> Tensor:
         "The views of the pairs, (runs, domains, pairs, *view)."
@@ -265,7 +344,7 @@ class MMIALI(Game):
     def loss_GE(self, t: Any) -> Tensor:
         "The loss of G and E: adversarial, cycles, pairs; for `head_start` steps the pairs alone."
         e = self.exchange(t)
-        loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
+        loss = self.adversarial_loss(t, e)
         if self.outer_weight or self.semi_weight or self.inner_weight:
             outer, semi, inner = cycle_losses(t.E.each, t.G.each, e)
             loss = loss + self.outer_weight * outer + self.semi_weight * semi \

@@ -21,32 +21,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 
 from modelab.core.checks import check_int, check_shape
 from modelab.core.registry import register_game
 from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf, NonNegative,
-                                     Shape, Whole)
-from modelab.losses.adversarial import discriminator_loss
-from modelab.methods.bigan import generator_encoder_loss
+                                     Shape, Share, Whole)
 from modelab.networks.layers import make_player
 from modelab.networks.players import Networks, Player
 from modelab.training.game import Game
 from modelab.training.optimiser import Optimiser
 
 # %%
+import base64
 import math
+import zlib
 
 import ipywidgets as w
 import pandas as pd
 
 from modelab.core.checks import error_message
-from modelab.core.plotting import axes, Picture
+from modelab.core.plotting import axes, image_grid, Picture
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, fast_mode, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.coverage import coverage_table, coverages
@@ -185,11 +186,12 @@ table(**{f"translated to {name}": alone[name] for name in "AB"})
 # %%
 distances = {name: interval(v) for name, v in alone["distances"].items()}
 assert fast_mode() or set(alone["A"]["captured"] + alone["B"]["captured"]) == {5}
+assert fast_mode() or min(alone["A"]["high_quality"] + alone["B"]["high_quality"]) > .96
 assert fast_mode() or distances["after a cycle"].high < .04 * distances["at random"].low
 distances
 
 # %% [markdown]
-# All modes are covered, and the samples are good. A cycle ends near its start: the distance is less than a twentieth of that between two random examples. Many evaluations stop here.
+# All modes are covered in every run, and more than 96 % of the samples are good. A cycle ends near its start: the distance is less than a twentieth of that between two random examples. Many evaluations stop here.
 #
 # **Predict:** translate examples of A to B. By chance one in five lands on the *same* mode. In how many of the eight runs is the share clearly larger?
 
@@ -321,11 +323,11 @@ rho = torch.tensor([0., .5, .9, .99], dtype=torch.float64)
 exact = .5 * torch.log(2 * math.pi * math.e * (1 - rho ** 2))  # H(X|Y) of normal variables
 error = torch.sqrt(2 * (1 - rho ** 2) / math.pi)  # E|x - ρy|, and the best width
 bound = 1 + torch.log(2 * error)
-assert (bound > exact).all() and torch.allclose(bound - exact, (bound - exact)[:1])
+assert torch.allclose(bound - exact, torch.tensor(.0484, dtype=torch.float64), atol=1e-4)
 exact.tolist(), (bound - exact)[0].item()
 
 # %% [markdown]
-# For normal variables the second bound is 0.048 nats too large, for every correlation. So each conditional entropy becomes an L1 loss. By symmetry there are three of them for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
+# The bound is 0.048 nats too large, for every correlation. So each conditional entropy becomes an L1 loss. By symmetry there are three of them for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
 #
 # $$\text{outer }\|G_i(E_j(x_{ij}))-x_i\|_1,\qquad\text{semi }\|G_j(E_i(s_i))-s_j\|_1,\qquad\text{inner }\|E_i(s_i)-z\|_1 .$$
 #
@@ -369,17 +371,77 @@ def split_views(x: Tensor, domains: int) -> Tensor:
 assert split_views(torch.arange(8.).reshape(1, 2, 4), 2)[0, 1].tolist() == [[2, 3], [6, 7]]
 
 # %% [markdown]
+# The prior is normal, or that of the authors' image code: the code of an earlier example, plus noise. This class keeps such codes. A draw starts from normal numbers, as everywhere in this library. The first of them says which code is taken. What is left of it after that choice is uniform, and becomes normal noise again.
+
+# %%
+#| export
+class CodePrior(nn.Module):
+    """A prior made of codes: one of the kept codes at random, plus normal noise.
+
+    `codes` is (runs, domains, size, latent), as many of each domain; they are saved with the run.
+    """
+    def __init__(self, runs: int, domains: int, size: int, latent: int, noise: float):
+        super().__init__()
+        self.noise = noise
+        self.register_buffer("codes", torch.zeros(runs, domains, size, latent))
+        self.register_buffer("since", torch.tensor(-1))  # the step in which all were drawn
+
+    def forward(self, z: Tensor) -> Tensor:
+        "Draws of the prior from standard normal `z`, both (runs, n, latent)."
+        codes = self.codes.flatten(1, 2)
+        place = torch.special.ndtr(z[..., :1]) * codes.shape[1]
+        which = place.long().clamp_max(codes.shape[1] - 1)
+        rest = torch.special.ndtri((place - which).clamp(1e-3, .999))
+        noise = torch.cat([rest, z[..., 1:]], -1)
+        return codes.gather(1, which.expand(z.shape)) + self.noise * noise
+
+
+# %% [markdown]
+# The first step draws all codes. Each later step replaces an eighth of them, the oldest ones. The place depends on the step alone: to do it twice in a step changes nothing.
+
+# %%
+#| export
+@patch
+def renew(self: CodePrior, step: int, encode: Callable[[int], Tensor]) -> None:
+    "Replace the oldest eighth; `encode(n)` makes fresh codes (runs, domains, n, latent)."
+    size = self.codes.shape[2]
+    n = size if self.since in (-1, step) else -(-size // 8)
+    at = (step * n + torch.arange(n, device=self.codes.device)) % size
+    with torch.no_grad():
+        self.codes[:, :, at] = encode(n)
+    if self.since == -1:
+        self.since.fill_(step)
+
+
+# %% [markdown]
+# **Fidelity.** Without noise every draw is a kept code, and each is drawn equally often. With noise, what is added is normal, with the spread that was asked for:
+
+# %%
+kept_codes = CodePrior(1, 2, 5, 3, noise=0.)
+kept_codes.renew(0, lambda n: torch.arange(30.).reshape(1, 2, n, 3))
+draws = kept_codes(torch.randn(1, 20000, 3, generator=torch.Generator().manual_seed(0)))[0]
+found_codes, times = draws.unique(dim=0, return_counts=True)
+assert torch.equal(found_codes, torch.arange(30.).reshape(10, 3))
+assert (times / 20000 - .1).abs().max() < .01
+kept_codes.noise = .5
+noisy = kept_codes(torch.randn(1, 20000, 3, generator=torch.Generator().manual_seed(0)))[0]
+assert ((noisy - draws).std(0) - .5).abs().max() < .02
+(noisy - draws).std(0).tolist()
+
+# %% [markdown]
 # The decoders of all domains make one example of one latent: all its views, side by side.
 
 # %%
 #| export
 class DomainDecoders(nn.Module):
     "Latents (runs, n, latent), decoded in every domain, to examples (runs, n, *event)."
-    def __init__(self, each: DomainNetworks):
+    def __init__(self, each: DomainNetworks,
+                 prior: CodePrior | None = None):  # takes normal numbers to latents; None: as is
         super().__init__()
-        self.each = each
+        self.each, self.prior = each, prior
 
     def forward(self, z: Tensor) -> Tensor:
+        z = z if self.prior is None else self.prior(z)
         views = self.each(z[:, None].expand(-1, self.each.domains, *z.shape[1:]))
         return views.movedim(1, 2).flatten(2, 3)
 
@@ -629,6 +691,19 @@ print(error_message(exchange_domains, E, G, x, short))
 print(error_message(exchange_domains, E, G, x, z, shift=3))
 
 # %% [markdown]
+# The latent has a normal prior, or that of the authors' image code:
+
+# %%
+#| export
+@dataclass(kw_only=True)
+class PriorGame(Game):
+    "A game whose latent is normal, or the code of an earlier example plus noise."
+    prior: Literal["normal", "codes"] = "normal"
+    prior_noise: NonNegative = .1  # standard deviation of the noise that is added to codes
+    prior_size: Count = 128  # codes of each domain that are kept; an eighth is new in each step
+
+
+# %% [markdown]
 # The game has two turns, as in chapter 2.2. One more term is for later: a few complete examples, drawn once, whose translations are known. In the first `head_start` steps $G$ and $E$ learn from these pairs alone. So the pairs choose the matching before the unpaired losses do.
 #
 # On pictures the views are groups of channels, and the players may be convolutional.
@@ -637,12 +712,11 @@ print(error_message(exchange_domains, E, G, x, z, shift=3))
 #| export
 @register_game
 @dataclass(kw_only=True)
-class MMIALI(Game):
+class MMIALI(PriorGame):
     """The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all.
 
     The views of an example are equal parts of its first axis. Of a picture these are groups of
-    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`.
-    """
+    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`."""
     G: Player = None  # makes one domain's network, of z; None: one that fits the set
     E: Player = None  # likewise, of x
     D: Player = None  # likewise, of x and z
@@ -653,6 +727,9 @@ class MMIALI(Game):
     outer_weight: NonNegative = 1.  # of the three cycles
     semi_weight: NonNegative = 1.
     inner_weight: NonNegative = 1.
+    sample_share: Share = .5  # weight of samples beside translations (1 - it) before the critics
+    least_squares: bool = False  # before the critics, in place of the logistic loss
+    encoder_term: bool = True  # E also lowers the scores of (x, E(x)), as in ALI
     turns: ClassVar[str] = "D GE"
     kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"  # one for each domain, hidden in a wrapper
     default_networks: ClassVar[Networks] = Networks("mlp", width=32, depth=2)
@@ -679,8 +756,11 @@ def players(self: MMIALI, event: tuple[int, ...], latent: int, runs: int,
             "D": lambda: self.networks.joint_discriminator(view, latent, **kw)}
     nets = {name: DomainNetworks(make_player(name, getattr(self, name), make[name], **kw), m)
             for name in make}
-    return {"G": DomainDecoders(nets["G"]), "E": DomainEncoders(nets["E"]), "D": nets["D"],
-            "shown": FixedExamples(runs, self.pairs, event)}
+    prior = None
+    if self.prior == "codes":
+        prior = CodePrior(runs, m, self.prior_size, latent, self.prior_noise)
+    return {"G": DomainDecoders(nets["G"], prior), "E": DomainEncoders(nets["E"]),
+            "D": nets["D"], "shown": FixedExamples(runs, self.pairs, event)}
 
 
 # %% [markdown]
@@ -706,6 +786,24 @@ def shift(self: MMIALI, t: Any) -> int:
 
 
 # %% [markdown]
+# With the authors' prior, the kept codes are renewed by fresh examples, and the latents are drawn from them. No gradient passes through the codes.
+
+# %%
+#| export
+@patch
+def prior_draws(self: MMIALI, t: Any) -> Tensor:
+    "The latents of this turn, (runs, n, latent): normal, or kept codes plus noise."
+    if self.prior == "normal":
+        return t.z
+
+    def encode(n: int) -> Tensor:
+        fresh = t._run.real(n, t._run.generators("prior", t.step))
+        return t.E.each(self.views(fresh))
+    t.G.prior.renew(t.step, encode)
+    return t.G.prior(t.z)
+
+
+# %% [markdown]
 # An unpaired experiment must not contain a pair. So the views come from different examples.
 
 # %%
@@ -715,12 +813,39 @@ def exchange(self: MMIALI, t: Any) -> Exchange:
     "A round on fresh data, each view from another example."
     every = self.views(t.real(self.domains * t.batch, "views")).unflatten(2, (self.domains, -1))
     x = torch.stack([every[:, i, i] for i in range(self.domains)], 1)
+    z = self.prior_draws(t)
 
     # samples pass through t.G, whose calls the lab records
     def decode(latents: Tensor) -> Tensor:
-        n = t.z.shape[1]
-        return torch.cat([self.views(t.G(latents[:, 0, :n])), t.G.each(latents[:, :, n:])], 2)
-    return exchange_domains(t.E.each, decode, x, t.z, self.shift(t))
+        n = z.shape[1]
+        return torch.cat([self.views(t.G(t.z)), t.G.each(latents[:, :, n:])], 2)
+    return exchange_domains(t.E.each, decode, x, z, self.shift(t))
+
+
+# %% [markdown]
+# Scores should be high or low. The logistic loss says what a score costs, or a square: the distance from 1 or from 0, as in the authors' image code.
+
+# %%
+#| export
+@patch
+def cost(self: MMIALI, scores: Tensor, high: bool) -> Tensor:
+    "What each of the scores (runs, domains, n) costs if it should be `high`, or low."
+    if self.least_squares:
+        return (scores - float(high)).square()
+    return F.softplus(-scores if high else scores)
+
+
+# %% [markdown]
+# The critics see samples of the prior and translations. The two may have different weights, which sum to one.
+
+# %%
+#| export
+@patch
+def cost_of_made(self: MMIALI, scores: Tensor, high: bool) -> Tensor:
+    "The cost of n samples and n translations, scores (runs, domains, 2n), by their weights."
+    shares = torch.tensor([self.sample_share, 1 - self.sample_share], device=scores.device)
+    weights = (2 * shares).repeat_interleave(scores.shape[-1] // 2)
+    return (self.cost(scores, high) * weights).mean(-1)
 
 
 # %% [markdown]
@@ -733,7 +858,23 @@ def loss_D(self: MMIALI, t: Any) -> Tensor:
     "The loss of D: (x, E(x)) should score high, (G(z), z) and translated pairs low."
     with torch.no_grad():
         e = self.exchange(t)
-    return discriminator_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
+    made = self.cost_of_made(t.D(e.made, e.latents), False)
+    loss = (self.cost(t.D(e.x, e.codes), True).mean(-1) + made).mean(-1)
+    return loss / 2 if self.least_squares else loss
+
+
+# %% [markdown]
+# $G$ and $E$ want the made pairs to score high. With `encoder_term`, $E$ also wants the real pairs to score low. The authors' image code leaves this out.
+
+# %%
+#| export
+@patch
+def adversarial_loss(self: MMIALI, t: Any, e: Exchange) -> Tensor:
+    "What G and E pay for the verdicts of the critics, (runs,)."
+    loss = self.cost_of_made(t.D(e.made, e.latents), True)
+    if self.encoder_term:
+        loss = self.cost(t.D(e.x, e.codes), False).mean(-1) + loss
+    return loss.mean(-1)
 
 
 # %% [markdown]
@@ -767,7 +908,7 @@ def paired_error(self: MMIALI, t: Any) -> Tensor:
 def loss_GE(self: MMIALI, t: Any) -> Tensor:
     "The loss of G and E: adversarial, cycles, pairs; for `head_start` steps the pairs alone."
     e = self.exchange(t)
-    loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
+    loss = self.adversarial_loss(t, e)
     if self.outer_weight or self.semi_weight or self.inner_weight:
         outer, semi, inner = cycle_losses(t.E.each, t.G.each, e)
         loss = loss + self.outer_weight * outer + self.semi_weight * semi \
@@ -806,10 +947,13 @@ pd.DataFrame({f"{name}, {n} pairs": {"matched": f"{over_seeds(v):.2f}",
               for (name, n), v in shares.items()}).T
 
 # %%
+right_maps = {key: int((v > .95).sum()) for key, v in shares.items()}
+assert fast_mode() or right_maps == {("turned", 0): 1, ("turned", 2): 4, ("turned", 4): 6,
+                                     ("turned", 8): 7, ("star", 4): 0, ("star", 16): 3}
 compared(walks["turned", 4], 0)
 
 # %% [markdown]
-# In the turned set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
+# The picture shows four pairs in the turned set, seed 0. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
 #
 # Three baselines use the very same pairs. **Copy** finds the nearest pair and takes its partner, without training. **Line** is the best affine map, with a little ridge (a penalty on large weights). **Pairs only** has the same networks and steps, but no unpaired example, and is the best of three rates.
 
@@ -860,9 +1004,13 @@ pd.DataFrame({f"{name}, {n} pairs": {k: f"{over_seeds(v):.2f}" for k, v in row.i
               for (name, n), row in rivals.items()})
 
 # %%
+def more(a, b):
+    "How much larger a is than b, seed by seed."
+    return interval([float(x) - float(y) for x, y in zip(a, b)])
+
 def ahead(key, rival):
     "How much more is matched than by a rival with the same pairs, seed by seed."
-    return interval(rivals[key]["unpaired data too"] - rivals[key][rival])
+    return more(rivals[key]["unpaired data too"], rivals[key][rival])
 
 claim("A few pairs settle what unpaired data leave open", paper="this course",
       section="five modes, view B turned, four pairs; share matched",
@@ -872,7 +1020,8 @@ claim("A few pairs settle what unpaired data leave open", paper="this course",
 # %%
 ahead_of = {rival: ahead(("turned", 4), rival) for rival in ("pairs only", "copy", "line")}
 few = rivals["turned", 4]
-ahead_of | {"pairs only, ahead of copy": interval(few["pairs only"] - few["copy"])}
+assert fast_mode() or ahead_of["pairs only"].low < 0 and ahead_of["line"].mean < 0
+ahead_of | {"pairs only, ahead of copy": more(few["pairs only"], few["copy"])}
 
 # %%
 def paired_modes(run):
@@ -884,7 +1033,7 @@ def paired_modes(run):
 # %%
 in_pairs = paired_modes(train(1, worlds["turned"], pairs=4))
 assert min(in_pairs) == 2 and max(in_pairs) == 4 and round(sum(in_pairs) / 8, 1) == 2.6
-assert interval(few["pairs only"] - few["copy"]).low > 0 or fast_mode()
+assert more(few["pairs only"], few["copy"]).low > 0 or fast_mode()
 in_pairs
 
 # %%
@@ -902,6 +1051,88 @@ claim("In the star, unpaired data improve on the same networks trained on the pa
 
 # %% [markdown]
 # In these eight seeds the four random pairs show two to four of the five modes, 2.6 on average. Copying cannot match the others. The ensemble matches many of them. But so do the same networks on the pairs alone, without any critic: a smooth map through the pairs reaches them. The ensemble is not clearly better than these networks. An affine map does at least as well: the true map of this set *is* affine and has only six numbers. In the star no gain from unpaired data is visible. A likely reason, which we have not tested: the networks favour smooth maps, and the pairs of the star contradict them.
+
+# %% [markdown]
+# ## The curve over the number of pairs
+# `benchmarks/joint.py` measures more numbers of pairs, with seeds 0 to 7. The rate of *pairs only* was chosen on seeds 100 to 103, from three for each set. *Copy* has a formula. A mode that a pair shows is matched, another one is not, and $k$ random pairs show a mode with probability $1-(\frac45)^k$.
+#
+# **Predict:** from which number of pairs on do all eight seeds match more than 95 % in the turned set?
+
+# %%
+results = {part: {row["setting"]: row for row in rows}
+           for part, rows in recorded("joint").items() if part != "torch"}
+curve = {name: [row for key, row in results["pairs"].items() if key.startswith(name)]
+         for name in ("turned", "star")}
+
+# %%
+looks = {"matched": ("unpaired data too", "#0072B2", "-o"), "pairs only": (None, "#D55E00", "-s"),
+         "copy": (None, "#009E73", "-^"), "line": (None, "#CC79A7", "-D")}
+figure, panels = axes(1, 2, size=(3.6, 3))
+for ax, (name, rows) in zip(panels, curve.items()):
+    counts = [row["pairs"] for row in rows]
+    for key, (label, colour, form) in looks.items():
+        line = [over_seeds(row[key]) for row in rows]
+        reach = [[v.mean - v.low for v in line], [v.high - v.mean for v in line]]
+        ax.errorbar(counts, [v.mean for v in line], reach, fmt=form, c=colour, mfc="none", ms=5,
+                    lw=1, label=label or key)
+    ax.plot(counts, [1 - .8 ** k for k in counts], ":", c="#009E73", label="copy, formula")
+    ax.axhline(.2, c="#8C8C8C", lw=1, ls="--", label="chance")
+    ax.set(title=name, xlabel="pairs", ylabel="share matched", ylim=(0, 1.05), xscale="log")
+    ax.set_xticks(counts, counts, minor=False)
+    ax.minorticks_off()
+panels[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+Picture(figure, "Share matched over the number of pairs, turned and star, for the ensemble, pairs "
+                "only, copy and line. Turned: the ensemble is above pairs only up to four pairs. "
+                "Star: copy and pairs only reach one at sixteen pairs, line stays below one half")
+
+# %%
+pd.DataFrame({f"{name}, {row['pairs']} pairs": {
+    "matched": f"{over_seeds(row['matched']):.2f}", "worst seed": f"{min(row['matched']):.2f}",
+    "ahead of pairs only": f"{more(row['matched'], row['pairs only']):.2f}",
+    "ahead of copy": f"{more(row['matched'], row['copy']):.2f}"}
+    for name, rows in curve.items() for row in rows}).T
+
+# %%
+by_count = {(name, row["pairs"]): row for name, rows in curve.items() for row in rows}
+for k in (2, 3):
+    row = by_count["turned", k]
+    assert more(row["matched"], row["pairs only"]).low > 0
+assert min(by_count["turned", 8]["matched"]) > .95 > min(by_count["turned", 4]["matched"])
+many = by_count["star", 16]
+assert more(many["matched"], many["pairs only"]).high < 0 and min(many["copy"]) == 1
+assert max(max(row["line"]) for row in curve["star"]) < .7
+{k: min(by_count["turned", k]["line"]) for k in (2, 4, 8)}
+
+# %%
+claim("With two pairs, unpaired data improve on the same networks trained on the pairs alone",
+      paper="this course", section="view B turned; share matched, difference",
+      ours=more(by_count["turned", 2]["matched"], by_count["turned", 2]["pairs only"]), baseline=0,
+      holds=more(by_count["turned", 2]["matched"], by_count["turned", 2]["pairs only"]).low > 0)
+
+# %% [markdown]
+# In the turned set unpaired data pay where pairs are few. With two or three pairs the ensemble is clearly ahead of the same networks trained on the pairs alone. With eight pairs every seed is right. In the star it is the other way round. Sixteen pairs show all modes on all eight seeds, so copying is perfect, and networks trained on the pairs alone are nearly so. With unpaired data the matching becomes *worse*. The affine map has the form of the turned set: from four pairs on it is right there on every seed. In the star it is useless.
+#
+# What could the pairs settle at best? If the map keeps neighbours, two different modes leave one map. If it may be any order of the modes, four different modes do. The probability that $k$ random pairs show so many can be computed:
+
+# %%
+def settled(k: int, needed: int) -> float:
+    "The probability that k pairs, each of a mode drawn from five, show `needed` modes or more."
+    p = [1.] + [0.] * 5  # of so many different modes
+    for _ in range(k):
+        p = [p[d] * d / 5 + (p[d - 1] * (6 - d) / 5 if d else 0) for d in range(6)]
+    return sum(p[needed:])
+
+assert abs(settled(3, 2) - 24 / 25) < 1e-12 and abs(settled(4, 4) - .192) < 1e-12
+reached = {f"{name}, {row['pairs']} pairs": {
+    "pairs leave one map": settled(row["pairs"], needed),
+    "seeds above 0.95": sum(v > .95 for v in row["matched"]) / 8}
+    for name, needed in (("turned", 2), ("star", 4)) for row in curve[name]}
+assert all(row["seeds above 0.95"] < row["pairs leave one map"] for name, row in reached.items()
+           if name not in ("turned, 1 pairs", "turned, 8 pairs"))
+pd.DataFrame(reached).T.round(2)
+
+# %% [markdown]
+# One pair leaves two maps of the turned set, the right one and a reflection; three seeds of eight found the right one. With two to four pairs, and everywhere in the star, fewer seeds are right than the pairs would allow. So what is missing there is not information in the pairs: the training does not find the map that they determine.
 
 # %% [markdown]
 # ## What the cycles do
@@ -931,10 +1162,13 @@ claim("With pairs at hand, outer and semi cycles improve the matching", paper="t
 # So far we looked at translations. Now we look at samples, $G_A(z)$ and $G_B(z)$ with a normal $z$:
 
 # %%
+from_prior = [alone[f"{name}, from the prior"] for name in "AB"]
+assert fast_mode() or all(set(row["captured"]) == {5} and max(row["high_quality"]) < .11
+                          for row in from_prior)
 table(**{name: alone[name] for name in ("A, from the prior", "B, from the prior")})
 
 # %% [markdown]
-# Hardly a sample is good, although all modes occur. (In this protocol one good sample captures a mode.) The reason is the latent. The codes of five small clusters fill only a small part of the plane, but the prior fills all of it. The inner cycle loss is small only if every $z$ can be recovered from its sample. So $G$ also makes samples between the clusters.
+# At most one sample in nine is good, although all modes occur in every run. (In this protocol one good sample captures a mode.) The reason is the latent. The codes of five small clusters fill only a small part of the plane, but the prior fills all of it. The inner cycle loss is small only if every $z$ can be recovered from its sample. So $G$ also makes samples between the clusters.
 #
 # The authors' image code has no fixed prior. It takes the code of a real example and adds a little noise. We try this for sampling, with the run of the beginning, and measure how much of the prior lies near a code:
 
@@ -958,17 +1192,169 @@ assert fast_mode() or near_code < .12 and min(good[.05]) > .9 and max(good[.3]) 
 {"share of the prior near a code": round(near_code, 2), "good samples, by noise": good}
 
 # %% [markdown]
-# Only about one draw of the prior in ten lies near a code. Codes with little noise give good samples, and more noise leaves the clusters. This is sampling only: we have not *trained* with the authors' prior.
+# Only about one draw of the prior in ten lies near a code. Codes with little noise give good samples, and more noise leaves the clusters.
 #
-# ## Three domains, and pairs in a chain
+# Does it help to *train* with this prior? `prior="codes"` does so. `benchmarks/joint.py` trains four variants with four pairs and measures whole examples, both views together. Each variant has four settings (the last one: the settings of the first, and two sizes of the noise). The one with most good examples on seeds 100 to 103 is trained with seeds 0 to 7. (Good views of both domains, put together at random, would be a good whole example one time in five.)
+#
+# **Predict:** which is best: a normal prior, codes in training and in sampling, or codes in sampling only?
+
+# %%
+priors = {name: row["whole"] for name, row in results["prior"].items()}
+pd.DataFrame({name: {"good whole examples": f"{over_seeds(v):.2f}", "worst seed": f"{min(v):.2f}"}
+              for name, v in priors.items()}).T
+
+# %%
+late = priors["normal, sampled from codes"]
+differences = {name: more(late, v) for name, v in priors.items() if v is not late}
+assert more(priors["codes"], priors["normal"]).low > .3
+assert over_seeds(priors["normal"]).high < .07
+differences
+
+# %%
+claim("Trained with a prior of codes, the ensemble samples better than with a normal prior",
+      paper="authors' code", section="in this course's setting: good whole examples, difference",
+      figure="their code has this prior; we know of no number",
+      ours=more(priors["codes"], priors["normal"]), baseline=0,
+      holds=more(priors["codes"], priors["normal"]).low > 0)
+
+# %%
+claim("Codes are needed in training, not only in sampling", paper="this course",
+      section="good whole examples, difference", ours=more(priors["codes"], late), baseline=0,
+      holds=more(priors["codes"], late).low > 0, expect=False)
+
+# %% [markdown]
+# With a prior of codes most whole examples are good; with the normal prior hardly one in twenty is. But training with it is not what helps: the run that was trained with the normal prior does at least as well, if its samples start from codes. With the losses and weights of the authors' image code the picture is the same. The weak seeds are those whose matching is wrong:
+
+# %%
+wrong = {name: {seed: (share, good) for seed, (share, good)
+                in enumerate(zip(row["matched"], row["whole"])) if share < .95}
+         for name, row in results["prior"].items() if "matched" in row and name != "normal"}
+assert all(good < .8 for row in wrong.values() for _, good in row.values())
+assert all(good > .85 for name, row in results["prior"].items() if name in wrong
+           for seed, good in enumerate(row["whole"]) if seed not in wrong[name])
+wrong
+
+# %% [markdown]
+# ## More domains: the cost is linear
 # Two maps and two critics for each two of $m$ domains are $2m(m-1)$ networks. The ensemble has $3m$.
 
 # %%
 pd.DataFrame({m: {"a model for each two": 2 * m * (m - 1), "ensemble": 3 * m}
-              for m in (2, 3, 4, 6, 10)})
+              for m in (2, 3, 5, 8)})
 
 # %% [markdown]
-# With two domains the ensemble is larger; from three on it is smaller. It has another advantage: all domains share one latent. Suppose that there are pairs of A with B, and pairs of B with C, but no pair of A with C.
+# With two domains the ensemble has more networks; from three on it has fewer. But networks are not the whole cost. In the authors' code every domain meets every other in each step. These are $m(m-1)$ translations, so the work of a step grows as $m^2$. Here each domain has one partner in a step, and another one in the next. We count what the networks of one step multiply:
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+def counted(call):
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() // 2
+
+def work(m: int) -> int:
+    "Multiplications of the networks in one step: of the whole step, less the drawing of data."
+    run = train(2, world(domains=m), runs=1, domains=m, pairs=4, head_start=0)
+    data = counted(lambda: run.modes.sample(64 * m, torch.Generator().manual_seed(0)))
+    return counted(lambda: run.step(1)) - 2 * data  # both turns draw
+
+# %%
+works = {m: work(m) for m in (2, 3, 5, 8)}
+assert len({total / m for m, total in works.items()}) == 1
+works
+
+# %% [markdown]
+# It is exactly linear: the work for each domain is the same number. `benchmarks/joint.py` recorded the same beside two rivals: *all partners*, as in the authors' code, and a model for *each two*. The milliseconds are processor time on one core, of one seed; the models for each two are trained one after the other.
+
+# %%
+costs = {name: {m: results["cost"][f"{name}, {m}"] for m in works}
+         for name in ("ensemble", "all partners", "each two")}
+pd.DataFrame({f"{name}, {m} domains": {"weights": row["weights"], "ms": round(row["ms"]),
+              "million multiplications": round(row["multiplications"] / 1e6)}
+              for name, by_count in costs.items() for m, row in by_count.items()}).T.astype(int)
+
+# %%
+for m, total in works.items():
+    rows = {name: by_count[m] for name, by_count in costs.items()}
+    assert rows["ensemble"]["multiplications"] == total
+    assert rows["ensemble"]["weights"] * 2 == costs["ensemble"][2]["weights"] * m
+    for rival in ("all partners", "each two"):
+        assert abs(rows[rival]["multiplications"] / total / (m - 1) - 1) < .01
+    assert rows["each two"]["weights"] == rows["ensemble"]["weights"] * (m - 1)
+times = {name: by_count[8]["ms"] / by_count[2]["ms"] for name, by_count in costs.items()}
+assert times["ensemble"] < 4 and times["all partners"] > 8 and times["each two"] > 20
+{name: f"{ratio:.1f}" for name, ratio in times.items()}
+
+# %% [markdown]
+# Both rivals take $m-1$ times the work. The last line shows by how much the time of a step grows from two domains to eight. For the ensemble it is less than the factor of four, since all domains are computed in one product.
+#
+# Does one partner in a step suffice? The next table has four complete examples, seeds 0 to 7. *Pairs only* is trained on these alone, and *copy* takes the nearest pair's partner. *All partners* meets all others in each step, for a quarter of the steps, so that it does as much work.
+
+# %%
+grown = results["domains"]
+rival_rows = {"pairs only": lambda m: grown[f"pairs only, {m}"]["matched"],
+              "copy": lambda m: grown[f"ensemble, {m}"]["copy"]}
+leads = {m: {f"ahead of {name}": more(grown[f"ensemble, {m}"]["matched"], rival(m))
+             for name, rival in rival_rows.items()} for m in (3, 5, 8)}
+pd.DataFrame({f"{m} domains": {"matched": f"{over_seeds(grown[f'ensemble, {m}']['matched']):.2f}",
+                               "worst seed": f"{min(grown[f'ensemble, {m}']['matched']):.2f}"}
+              | {name: f"{v:.2f}" for name, v in leads[m].items()} for m in leads}).T
+
+# %%
+assert all(v.low > 0 for row in leads.values() for v in row.values())
+assert min(min(grown[f"ensemble, {m}"]["matched"]) for m in leads) > .7
+all_partners = grown["all partners, 5, equal work"]["matched"]
+saved = more(grown["ensemble, 5"]["matched"], all_partners)
+assert saved.mean > 0 > saved.low
+over_seeds(all_partners), saved
+
+# %% [markdown]
+# It does. With three, five and eight domains nearly all is matched, and the ensemble is ahead of both rivals each time. For the same work, meeting all partners is not better: its mean is lower, and the interval of the difference holds zero.
+#
+# ## One encoder for a domain: a fair comparison
+# In the ensemble a domain has one encoder, and all partners share it. Does sharing help, or does it only save networks? We compare three ways to use the same number of weights, with three or five domains and two complete examples:
+#
+# - the *ensemble*: an encoder, a decoder and a critic for each domain;
+# - *each two*: a model of its own for every two domains, with narrower networks;
+# - *one network*: one encoder, one decoder and one critic for all domains, which are told the domain by a one-hot vector, with wider networks.
+#
+# Each has the same four settings (two rates, two weights of the cycles), chosen on seeds 100 to 103, and the same two pairs in the report, seeds 0 to 7. (With four pairs the ensemble matched everything on the tuning seeds with three of its settings, so that would compare nothing.)
+#
+# **Predict:** which one matches most?
+
+# %%
+shared = results["sharing"]
+def behind(name: str, m: int):
+    "How much more the ensemble matches than this rival, seed by seed."
+    return more(shared[f"ensemble, {m}"]["matched"], shared[f"{name}, {m}"]["matched"])
+
+ways_to_share = ("ensemble", "each two", "one network")
+pd.DataFrame({f"{name}, {m} domains": {
+    "weights": f"{shared[f'{name}, {m}']['weights']:,}",
+    "matched": f"{over_seeds(shared[f'{name}, {m}']['matched']):.2f}",
+    "worst seed": f"{min(shared[f'{name}, {m}']['matched']):.2f}",
+    "ensemble ahead by": f"{behind(name, m):.2f}"} for m in (3, 5) for name in ways_to_share}).T
+
+# %%
+for m in (3, 5):
+    sizes = [shared[f"{name}, {m}"]["weights"] for name in ways_to_share]
+    assert sizes[0] == max(sizes) and min(sizes) > .96 * max(sizes)
+    assert behind("each two", m).mean < 0 and behind("one network", m).high < 0
+assert all(sum(key.startswith(f"{name}:") for key in results["sharing tuning"]) == 4
+           for name in ways_to_share)
+
+# %%
+claim("One encoder for a domain matches more than a model for each two of equal weights",
+      paper="Chen et al. 2019", section="in this course's setting: three domains, two pairs; "
+      "share matched, difference", figure="no number in its abstract",
+      ours=behind("each two", 3), baseline=0, holds=behind("each two", 3).low > 0, expect=False)
+
+# %% [markdown]
+# In this course's setting the claim does not hold. With equal weights the ensemble is not ahead of a model for each two; its mean is lower, with three domains and with five. One network for all domains is ahead of the ensemble both times. With three domains it matches everything, on all eight seeds. (The settings were chosen with three domains only.) A likely reason, which we have not tested: the views of this set are turned copies of one ring, and a network that is told the domain starts with nearly the same map for all of them. So what the ensemble saves here is networks and work, not pairs.
+#
+# ## Pairs in a chain
+# All domains share one latent. Suppose that there are pairs of A with B, and pairs of B with C, but no pair of A with C.
 #
 # **Predict:** is A matched with C?
 
@@ -997,7 +1383,9 @@ def chain(n=500):
 
 chained = chain()
 ways = {name: over_seeds(v) for name, v in chained.items()}
-ways | {"seeds above 0.95": {name: sum(a > .95 for a in v) for name, v in chained.items()}}
+above = {name: sum(a > .95 for a in v) for name, v in chained.items()}
+assert fast_mode() or above["A to C"] == 7 and abs(min(chained["A to C"]) - .2) < .02
+ways | {"seeds above 0.95": above}
 
 # %%
 claim("Domains that were never seen together are matched through a third", paper="this course",
@@ -1008,18 +1396,75 @@ claim("Domains that were never seen together are matched through a third", paper
 # %% [markdown]
 # A is matched with C for seven seeds of eight. In the eighth the share is a fifth, as for a reflection.
 #
+# ## Digits in three styles
+# Points are easy to judge, but nobody has points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from two each.
+
+# %%
+pictures = results["pictures"]
+def of_pictures(name, what="matched"):
+    return interval(pictures[name][what], low=0, high=1 if what == "matched" else None)
+
+{name: (of_pictures(name).mean, of_pictures(name, "error").mean)
+ for name in ("true views", "another digit")}
+
+# %%
+pd.DataFrame({f"{k} pairs": {name: f"{of_pictures(f'{name}, {k}'):.2f}"
+                             for name in ("ensemble", "pairs only", "copy", "line")
+                             if f"{name}, {k}" in pictures}
+              for k in (0, 30, 100)}).T.fillna("")
+
+# %%
+def sheet_of(k: int):
+    "Ten held-out digits of seed 0: as they are, and translated to the two other styles."
+    raw = zlib.decompress(base64.b64decode(pictures[f"ensemble, {k}"]["shown"]))
+    return torch.tensor(list(raw), dtype=torch.float32).view(30, 8, 8) / 255
+
+figure, panels = axes(1, 2, size=(4.2, 1.7))
+for ax, k in zip(panels, (0, 30)):
+    image_grid(ax, sheet_of(k), 10, f"{k} pairs")
+Picture(figure, "Ten digits, and below them their translations to negatives and to edges: "
+                "without pairs other digits, with thirty pairs mostly the same digit")
+
+# %%
+def lead_of(rival: str, k: int):
+    return more(pictures[f"ensemble, {k}"]["matched"], pictures[f"{rival}, {k}"]["matched"])
+
+lead_table = {f"ahead of {rival}, {k} pairs": lead_of(rival, k)
+              for k in (30, 100) for rival in ("pairs only", "copy", "line")}
+assert all(v.low > 0 for name, v in lead_table.items() if "line" not in name)
+assert max(pictures["ensemble, 0"]["matched"]) < .2
+assert min(pictures["ensemble, 30"]["matched"]) > .85
+pd.DataFrame({name: {"difference": f"{v:.2f}"} for name, v in lead_table.items()}).T
+
+# %%
+claim("Unpaired pictures improve on the same networks trained on thirty pairs alone",
+      paper="this course", section="digits in three styles; share matched, difference",
+      ours=lead_of("pairs only", 30), baseline=0, holds=lead_of("pairs only", 30).low > 0)
+
+# %%
+claim("With thirty pairs the ensemble matches more digits than an affine map of the pairs",
+      paper="this course", section="digits in three styles; share matched, difference",
+      ours=lead_of("line", 30), baseline=0, holds=lead_of("line", 30).low > 0, expect=False)
+
+# %% [markdown]
+# Without pairs the share is near chance on every seed, on pictures as on points. With thirty pairs the ensemble is ahead of the same networks on the pairs alone, and of copying. But an affine map of the pixels is ahead of all of them: the negative is affine, and the edges nearly so. On data of yours, try it first. (Fully connected players, 300 steps. Both kinds of networks chose the larger of their two rates. Convolutional players were not measured.)
+#
 # ## The paper's parts: faithful, simplified, left out
 # | Part | Here |
 # |---|---|
 # | one encoder, decoder and joint critic for each domain | faithful |
-# | outer, semi and inner cycle, all L1 | faithful in form; averages, so the weights have another scale (the authors' command: 10, 10, 5) |
-# | adversarial loss | simplified: the logistic loss of chapter 2.2 with equal weights; their image code has least squares, with the weights 0.8 (translations) and 0.2 (samples from the prior) |
-# | encoders against their own critics | as in the authors' code for text; their image code does not do this |
-# | prior | simplified: normal; their image code: codes plus noise, with a pool of old codes |
-# | pairs | ours adds their error; their code replaces the outer cycle by it |
+# | outer, semi and inner cycle, all L1 | faithful: averages where their code has sums over domains and partners. The weights 10, 10 and 5 of their command are settings here |
+# | every domain with every other in each step | simplified: one partner in each step, and another one in the next. That is what makes the cost of a step linear |
+# | adversarial loss | the logistic loss of chapter 2.2; with `least_squares`, `sample_share=.2` and `encoder_term=False` that of their image code. For two domains, a test compares both losses with loops over their sums |
+# | more than two domains | simplified: their sums give a sample of the prior the weight 0.2 for $m-1$ translations of weight 0.8 each, ours one for one |
+# | encoders against the critics | as in their code for text; their image code leaves it out, as `encoder_term=False` does |
+# | prior | normal; with `prior="codes"` codes plus noise as in their image code. Simplified: our codes all come from the pool of recent codes, theirs in half of the draws |
+# | pool of earlier made pairs, for the critics | left out |
+# | pairs | ours adds their error; in their code, with pairs, it takes the place of the outer cycle (`outer_weight=0.`) |
+# | residual convolutional networks, 256×256 pixels | left out; ours are fully connected, or small convolutional ones |
 # | photographs, label maps and sketches (Cityscapes), text with emoji | left out; none of the paper's experiments is repeated, and its scores are not quoted, since we read only its abstract and its code |
 #
-# `MMIALI(domains=3, networks=Networks("conv"))` plays on pictures whose channels hold three views; we have not measured it there.
+# So what we have of the paper's settings are losses, weights and prior; data and networks are ours.
 #
 # ## Under your hands: the number of pairs
 # Choose a set, a number of pairs and a seed. Which of the ten maps did this seed find without pairs in the turned set? With how many pairs is the map right? Which seeds are wrong in the star?
@@ -1061,20 +1506,74 @@ assert sum(v > 0 for v in lost) > 4 or fast_mode()
 
 # %% [markdown]
 # ## In your own code
-# You need a list of plain encoders, a list of decoders, and critics of your own. `PerRun` lays the networks along the domain axis.
+# You need a list of plain encoders, a list of decoders, and a list of critics, one for each domain. `PerRun` lays the networks along the domain axis. Here the domains are scans and negatives, each of other digits. Thirty digits are known in both.
 
 # %%
-from modelab.methods.joint import cycle_losses, exchange_domains, paired_loss
+from modelab.data.digits import digits
+from modelab.methods.joint import cycle_losses, exchange_domains, paired_loss, translate_domains
 from modelab.networks.layers import PerRun
 
-E = PerRun([nn.Sequential(nn.Flatten(), nn.Linear(64, 8)) for _ in range(3)])
-G = PerRun([nn.Sequential(nn.Linear(8, 64), nn.Unflatten(1, (1, 8, 8))) for _ in range(3)])
-x = torch.rand(3, 16, 1, 8, 8)       # sixteen examples of each domain
-together = torch.rand(3, 4, 1, 8, 8)  # four things seen in all domains
-e = exchange_domains(E, G, x, torch.randn(16, 8), shift=2)
-loss = sum(cycle_losses(E, G, e)) + 5 * paired_loss(E, G, together, shift=2)
-loss.backward()  # and your critics compare (e.x, e.codes) with (e.made, e.latents)
+scans = digits().sample(1230, generator=torch.Generator().manual_seed(0))
+mine = torch.stack([scans[:600], -scans[600:1200]])
+together = torch.stack([scans[1200:], -scans[1200:]])
 
+# %%
+torch.manual_seed(0)
+
+def network(a: int, b: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(a, 128), nn.LeakyReLU(.2), nn.Linear(128, b))
+
+class Critic(nn.Sequential):
+    def forward(self, x, z):
+        return super().forward(torch.cat([x.flatten(1), z], 1))[:, 0]
+
+E = PerRun([network(64, 16) for _ in range(2)])
+G = PerRun([nn.Sequential(network(16, 64), nn.Unflatten(1, (1, 8, 8))) for _ in range(2)])
+D = PerRun([Critic(network(80, 1)) for _ in range(2)])
+adam_D, adam_GE = (torch.optim.Adam([w for net in nets for w in net.parameters()], 2e-3, (.5, .9))
+                   for nets in ((D,), (G, E)))
+
+# %%
+def verdicts(e):
+    return D(e.x, e.codes), D(e.made, e.latents)
+
+for step in range(steps(600)):
+    x = mine[:, torch.randint(600, (32,))]
+    e = exchange_domains(E, G, x, torch.randn(32, 16))
+    real, made = verdicts(e)
+    maps = F.softplus(real).mean() + F.softplus(-made).mean()
+    maps = maps + sum(cycle_losses(E, G, e)) + 5 * paired_loss(E, G, together)
+    adam_GE.zero_grad()
+    maps.backward()
+    adam_GE.step()
+    with torch.no_grad():
+        e = exchange_domains(E, G, x, torch.randn(32, 16))
+    real, made = verdicts(e)
+    adam_D.zero_grad()
+    (F.softplus(-real).mean() + F.softplus(made).mean()).backward()
+    adam_D.step()
+
+# %%
+unseen = digits().held_out.sample(200, generator=torch.Generator().manual_seed(1))
+truth = -unseen
+with torch.no_grad():
+    negative = translate_domains(E, G, torch.stack([unseen, truth]))[0, 1]
+copied_pair = together[1, torch.cdist(unseen.flatten(1), together[0].flatten(1)).argmin(1)]
+rivals_here = {"translated": negative, "nearest pair": copied_pair,
+               "another digit": truth.roll(1, 0)}
+seen = digits().assign(unseen)[0]
+scores = {name: {"error": (x - truth).abs().mean().item(),
+                 "same digit": (digits().assign(-x)[0] == seen).float().mean().item()}
+          for name, x in rivals_here.items()}
+won, next_best = scores["translated"], scores["nearest pair"]
+assert fast_mode() or won["error"] < next_best["error"] < scores["another digit"]["error"]
+assert fast_mode() or won["same digit"] > next_best["same digit"] + .05
+pd.DataFrame(scores).T.round(2)
+
+# %% [markdown]
+# `translate_domains` gives all domains in all others; here it is one direction. The mean error of a pixel is below that of the nearest pair's partner, and more translations show the digit that the scan shows (as the classifier of chapter 0.3 sees it). This is one run. With more than two domains, change the partner from step to step: `shift = 1 + step % (domains - 1)` in `exchange_domains` and in `paired_loss`. Rows of tables work like pictures. All domains need the same shape, so fill the narrower rows with zeros.
+#
+# `examples/match_domains.py` does this for folders of pictures, a folder for each domain. It finds pairs by the names of the files, and holds some out.
 
 # %% [markdown]
 # ## Exercises
@@ -1201,9 +1700,11 @@ grade_cycle(answer)
 # ## Recap
 # - At the optimum the critics' losses and the cycles are the same for any relabelling that keeps the distribution of a view. The mutual information of a table is the same for any relabelling.
 # - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples shows the error, but needs whole examples.
-# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows. If it does not, all modes but one must be seen in a pair; unpaired data did not help here.
+# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows, and unpaired data help. If it does not, all modes but one must be seen in a pair; unpaired data made the matching worse here.
 # - Compare with what the pairs alone can do: copying, an affine map, the same networks.
-# - The number of networks is linear in the domains. From three domains on it is smaller than that of models for each two. Domains never seen together can be matched through a third.
+# - The number of networks is linear in the domains. The work of a step is linear, too, if each domain has one partner in a step. With equal weights, one network for all domains matched more here than the ensemble.
+# - Domains never seen together can be matched through a third.
+# - Samples that start from codes plus noise are good, those from the normal prior are not. The codes are needed in sampling, not in training.
 #
 # **For later.**
 #
