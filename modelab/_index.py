@@ -7,6 +7,7 @@ MODULES = {
     'core.checks': 'Argument checks: integers, numbers, choices, batches, tensors, and one form of error message.',
     'core.files': 'Atomic file writes, file locks, and room on a disk.',
     'core.plotting': 'Colours, figures, scatter plots, image grids and films in the style of the course.',
+    'core.randomness': "Random numbers of one's own inside a block: the global ones are afterwards as they were.",
     'core.registry': 'The registry of games, mode sets and commands: find and build them by name.',
     'core.seeding': 'Seeds and random numbers: one torch.Generator per run, seeds derived from names.',
     'core.signatures': 'Declared argument checks: shapes, ranges and choices stand in signatures and fields.',

@@ -5,13 +5,11 @@
 # %% ../../nbs/4_evidence/06_monitor.ipynb #930f86c6
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +22,7 @@ from ..core.checks import (check_batch, check_choice, check_number, is_bytes,
                                  tensor_cure)
 from ..core.files import atomic_write
 from ..core.plotting import ACCENT, axes, FAKE, Picture
+from ..core.randomness import _own_randomness
 from ..core.seeding import derive_seed
 from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
                                      Samples, Whole)
@@ -67,36 +66,6 @@ class Look:
                        frechet=self.frechet, alarm=float(bool(self)), seconds=self.seconds)
         return {f"monitor/{name}": float(value) for name, value in numbers.items()}
 
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #dce13c01
-def _random_state() -> tuple:
-    "The states of all global random numbers."
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    return torch.get_rng_state(), cuda, mps, np.random.get_state(), random.getstate()
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #022ee2c2
-@contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
-    "Inside, global random numbers start from `seed`; after it they are as they were."
-    cpu, cuda, mps, numbers, python = _random_state()
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed % 2 ** 32)
-    random.seed(seed)
-    if cuda is not None:
-        torch.cuda.manual_seed_all(seed)
-    if mps is not None:
-        torch.mps.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        np.random.set_state(numbers)
-        random.setstate(python)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #ffe3f271
 class CollapseAlarm(RuntimeError):

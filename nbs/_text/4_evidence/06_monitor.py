@@ -19,13 +19,11 @@
 "A monitor for any training loop: lost groups, junk, repeats, copies; few false alarms."
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +36,7 @@ from modelab.core.checks import (check_batch, check_choice, check_number, is_byt
                                  tensor_cure)
 from modelab.core.files import atomic_write
 from modelab.core.plotting import ACCENT, axes, FAKE, Picture
+from modelab.core.randomness import _own_randomness
 from modelab.core.seeding import derive_seed
 from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
                                      Samples, Whole)
@@ -48,6 +47,18 @@ from modelab.evaluation.report import _as_images
 from modelab.evaluation.sequential_test import Alarm, Counts, RATES, SequentialTest, SETTLE
 from modelab.evaluation.yardstick import MeasuredDraw, Yardstick
 from modelab.networks.layers import evaluation_mode
+
+# %%
+#| export core.randomness
+"Random numbers of one's own inside a block: the global ones are afterwards as they were."
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
 
 # %%
 #| export evaluation.sequential_test
@@ -784,7 +795,7 @@ def values(self: Look) -> dict[str, float]:
 # A monitor that uses the random numbers of the training changes the training. So every look has its own random numbers, from the seed and the number of the look. After the look it restores the earlier state: of torch on the CPU and on every device in use, of numpy, and of Python. If your sampler has its own generator object, the monitor does not restore it.
 
 # %%
-#| export
+#| export core.randomness
 def _random_state() -> tuple:
     "The states of all global random numbers."
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -796,7 +807,7 @@ def _random_state() -> tuple:
 # The state of CUDA is left alone until the training uses CUDA. A seed that is set before would take effect when the device starts. For MPS this cannot be tested. If MPS is available, its state is kept and restored.
 
 # %%
-#| export
+#| export core.randomness
 @contextmanager
 def _own_randomness(seed: int) -> Iterator[None]:
     "Inside, global random numbers start from `seed`; after it they are as they were."
