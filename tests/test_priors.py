@@ -106,7 +106,7 @@ def test_other_bad_arguments():
         midpoint_shares(law(4), "even")
     with pytest.raises(ValueError, match=r"^p: expected shape \(bins\), got \(2, 4\)"):
         HistogramPrior(law(4).expand(2, 4))
-    for wrong in (dict(spread=0.), dict(spread=-1.), dict(spread=math.nan), dict(spread=1.), dict(bins=7), dict(bins=2),
+    for wrong in (dict(spread=0.), dict(spread=-1.), dict(spread=math.nan), dict(spread=1.), dict(spread=.61), dict(bins=7), dict(bins=2),
                   dict(bins=16.5), dict(spread=.1, bins=16), dict(odd="none")):
         with pytest.raises((TypeError, ValueError), match="|".join(wrong)):
             fit_prior(**wrong)
@@ -149,7 +149,9 @@ def test_another_solver_finds_the_same_symmetric_law(seed):
 def test_a_lopsided_law_is_nearer_still_as_the_chapter_says():
     p = torch.tensor([0, 4229, 4173, 614, 180, 158, 81, 24, 37, 125, 33, 10, 8, 10, 3, 3, 114, 55, 7, 2, 5, 1, 1, 3, 7, 1, 0, 1, 1, 1, 2, 110]).double()
     found = HistogramPrior(p / p.sum())
-    assert found.spread >= .25 and found.divergence == pytest.approx(.058, abs=.0005)
+    mean = found.p @ X32
+    about_mean = (found.p @ (X32 - mean).square() + 1 / (3 * 32 ** 2)).sqrt()
+    assert about_mean >= .25 and found.spread > .8 and found.divergence == pytest.approx(.058, abs=.0005)
     assert fit_prior(.25, bins=32).divergence == pytest.approx(.089, abs=.001)
 
 
@@ -166,6 +168,21 @@ def test_less_spread_less_divergence_and_the_multiplier_is_the_slope():
     near = fit_prior(.1, 256), fit_prior(.102, 256)
     slope = (near[1].divergence - near[0].divergence) / (near[1].spread - near[0].spread)
     assert slope == pytest.approx((near[0].multiplier + near[1].multiplier) / 2, rel=.02)
+
+
+@pytest.mark.parametrize("spread, bins", [(.6, 64), (.5, 9), (.58, 8), (.6, 129)])
+def test_a_wide_law_has_the_spread_that_was_asked_for_or_is_refused(spread, bins):
+    try:
+        assert fit_prior(spread, bins).spread == pytest.approx(spread, abs=2e-3)
+    except ValueError as refusal:
+        assert str(refusal).startswith(f"spread: on {bins} bins the solver found")
+
+
+def test_a_solver_that_misses_the_spread_says_so(monkeypatch):
+    import scipy.optimize
+    monkeypatch.setattr(scipy.optimize, "minimize", lambda f, x, **kw: scipy.optimize.OptimizeResult(x=x))
+    with pytest.raises(ValueError, match="^spread: on 64 bins the solver found 0.577 in place of 0.3"):
+        fit_prior(.3, 64)  # the uniform law, where the search starts
 
 
 @pytest.mark.parametrize("quiet", (torch.no_grad, torch.inference_mode))
