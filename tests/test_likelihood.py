@@ -36,7 +36,7 @@ def linear_model(A, entropy):
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.floats(.05, 20), st.integers(0, 99))
 def test_plan_has_its_form_and_its_marginals(n, m, d, entropy, seed):
     x, y = normal(n, d, seed=seed), normal(m, d, seed=seed + 1)
-    found = sinkhorn(x, y, entropy, sweeps=300)
+    found = sinkhorn(x, y, entropy, sweeps=300, tolerance=0)
     assert torch.allclose(found.cost, squares(x, y), atol=1e-12)
     v = (found.f[:, None] + found.g - squares(x, y)) / entropy
     assert torch.allclose(found.plan, v.exp() / (n * m), atol=1e-12)
@@ -46,7 +46,7 @@ def test_plan_has_its_form_and_its_marginals(n, m, d, entropy, seed):
 
 def test_more_sweeps_climb_the_dual_to_the_primal():
     x, y, entropy = normal(12, 2), normal(9, 2, seed=1), .3
-    found = [sinkhorn(x, y, entropy, sweeps=n) for n in (1, 3, 10, 3000)]
+    found = [sinkhorn(x, y, entropy, sweeps=n, tolerance=0) for n in (1, 3, 10, 3000)]
     values = [c.value.item() for c in found]
     assert values == sorted(values) and found[-1].error < 1e-10
     plan = found[-1].plan
@@ -63,12 +63,44 @@ def test_two_points_in_closed_form(entropy):
     assert plan[0, 0].item() == pytest.approx(.5 / (1 + math.exp(-1 / entropy)), abs=1e-13)
 
 
+@pytest.mark.parametrize("sweeps", [1, 20, 21, 40, 333])
+@pytest.mark.parametrize("entropy", [.02, .3, 5.])
+def test_sweeps_on_the_plan_are_sweeps_on_logarithms(entropy, sweeps):
+    x, y = normal(13, 2), normal(17, 2, seed=1) * 2 + 3
+    cost, g = squares(x, y), torch.zeros(17, dtype=torch.float64)
+    for _ in range(sweeps):
+        f = -entropy * (((g - cost) / entropy).logsumexp(1) - math.log(17))
+        g = -entropy * (((f[:, None] - cost) / entropy).logsumexp(0) - math.log(13))
+    found = sinkhorn(x, y, entropy, sweeps=sweeps, tolerance=0)
+    assert torch.allclose(found.f, f, atol=1e-8) and torch.allclose(found.g, g, atol=1e-8)
+
+
+def test_it_ends_where_the_rows_are_right_and_warns_where_they_are_not():
+    x, y = normal(60, 2), normal(50, 2, seed=1)
+    for tolerance in (.1, 1e-3, 1e-6):
+        assert sinkhorn(x, y, .05, tolerance=tolerance).error <= tolerance
+    assert sinkhorn(x, y, .05).error > sinkhorn(x, y, .05, tolerance=1e-8).error
+    with pytest.warns(RuntimeWarning, match=r"^sinkhorn: the rows' error is 0\.\d+ after 30 sweeps, above the tolerance 0\.001") as told:
+        assert sinkhorn(x, y, .01, sweeps=30).error > 1e-3
+    assert told[0].filename == __file__
+
+
+def test_each_run_ends_by_its_own_error():
+    x, y = normal(2, 30, 2), normal(2, 30, 2, seed=1)
+    y[0] *= .1  # far from the data: more sweeps
+    both = sinkhorn(x, y, .1, lead=2)
+    for r in range(2):
+        alone = sinkhorn(x[r], y[r], .1)
+        assert torch.allclose(both.f[r], alone.f, atol=1e-12) and torch.allclose(both.g[r], alone.g, atol=1e-12)
+    assert (both.error <= 1e-3).all()
+
+
 def test_small_entropy_is_a_linear_program():
     x, y = normal(6, 3), normal(8, 3, seed=1)
     cost = squares(x, y)
     sums = torch.cat([torch.eye(6).repeat_interleave(8, 1), torch.eye(8).repeat(1, 6)]).numpy()
     exact = linprog(cost.flatten().numpy(), A_eq=sums, b_eq=[1 / 6] * 6 + [1 / 8] * 8, method="highs").fun
-    found = sinkhorn(x, y, .01, sweeps=20_000)
+    found = sinkhorn(x, y, .01, sweeps=20_000, tolerance=0)
     assert exact <= found.value.item() + 1e-9 <= exact + .01 * math.log(48) + 1e-9
     assert (found.plan * cost).sum().item() == pytest.approx(exact, abs=.01)
 
@@ -76,7 +108,7 @@ def test_small_entropy_is_a_linear_program():
 def test_equal_batches_are_an_assignment():
     x, y = normal(20, 2), normal(20, 2, seed=1)
     row, column = linear_sum_assignment(squares(x, y))
-    plan = sinkhorn(x, y, .005, sweeps=20_000).plan
+    plan = sinkhorn(x, y, .005, sweeps=20_000, tolerance=0).plan
     assert (plan.argmax(1) == torch.as_tensor(column)).double().mean() > .8
     assert (plan * squares(x, y)).sum().item() == pytest.approx(squares(x, y)[row, column].mean().item(), rel=.02)
 
@@ -95,7 +127,7 @@ def test_normal_laws_in_closed_form():
 def test_nothing_overflows(dtype, entropy):
     x, y = normal(30, 2).to(dtype), normal(40, 2, seed=1).to(dtype) * 5 + 30
     assert not (-squares(x, y) / entropy).exp().any()  # what the textbook form divides by
-    found = sinkhorn(x, y, entropy)
+    found = sinkhorn(x, y, entropy, sweeps=100, tolerance=0)
     assert found.plan.isfinite().all() and found.plan.sum().item() == pytest.approx(1, abs=1e-2)
     y.requires_grad_()
     slope, = torch.autograd.grad(entropic_loss(x, y, entropy), y)
@@ -118,7 +150,7 @@ def test_loss_has_the_slope_of_the_whole_iteration():
 
 def test_loss_holds_the_plan_still_however_few_the_sweeps():
     x, y = normal(8, 3), normal(9, 3, seed=1).requires_grad_()
-    plan = sinkhorn(x, y.detach(), .4, sweeps=2).plan
+    plan = sinkhorn(x, y.detach(), .4, sweeps=2, tolerance=0).plan
     by_hand = 2 * (plan.sum(0)[:, None] * y - plan.T @ x)
     assert torch.allclose(torch.autograd.grad(entropic_loss(x, y, .4, sweeps=2), y)[0], by_hand, atol=1e-12)
 
@@ -187,7 +219,7 @@ def test_equality_without_a_second_potential_and_no_care_for_a_constant():
 @pytest.mark.parametrize("shape", [(3,), (1, 4, 4), ()])
 def test_the_loss_is_the_mean_bound(shape):
     x, made, entropy = normal(9, *shape), normal(11, *shape, seed=1), 1.5
-    coupling, d = sinkhorn(x, made, entropy, sweeps=5000), math.prod(shape)
+    coupling, d = sinkhorn(x, made, entropy, sweeps=5000, tolerance=0), math.prod(shape)
     mean = surrogate_log_likelihood(x, made, coupling.g, entropy).mean()
     assert torch.isclose(mean, -coupling.value / entropy - d / 2 * math.log(math.pi * entropy), atol=1e-9)
     assert torch.isclose(entropic_loss(x, made, entropy, sweeps=5000), coupling.value, atol=1e-12)
