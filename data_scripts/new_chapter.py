@@ -1,6 +1,6 @@
 """Make a chapter from a scaffold that runs: its text twin, its notebook and its module.
 
-    python data_scripts/new_chapter.py 1_game/07_lsgan
+    python data_scripts/new_chapter.py 1_game/08_lsgan
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def scaffold(chapter: str) -> list[str]:
     """The text of a new chapter `part/NN_name`; ValueError if the name is wrong or taken."""
     found = re.fullmatch(r"([0-9]_[a-z0-9]+)/([0-9][0-9])_([a-z][a-z0-9]*(?:_[a-z0-9]+)*)", chapter)
     if not found:
-        raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/07_lsgan, got {chapter!r}")
+        raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/08_lsgan, got {chapter!r}")
     part, number, name = found.groups()
     books = [*(ROOT / "nbs").glob("[0-9]*/*.ipynb"), *(ROOT / "nbs/_text").glob("*/*.py")]
     taken = [p.name for p in books if p.parent.name == part and p.name.startswith(f"{number}_")]

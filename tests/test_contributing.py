@@ -84,7 +84,7 @@ def added(clone) -> Path:
     assert [line.split()[:2] for line in lines] == [["make", "chapter"], ["make", "check"], ["make", "run"],
                                                     ["modelab", "train"], ["make", "test"]]
     sh(lines[0], clone)
-    write_loss(clone / "nbs/_text/1_game/07_lsgan.py", snippet(text))
+    write_loss(clone / "nbs/_text/1_game/08_lsgan.py", snippet(text))
     for line in lines[1:4]:
         sh(re.sub(r"--steps \d+", "--steps 5", line), clone)
     return clone
@@ -117,7 +117,7 @@ def said(added) -> dict[str, str]:
 def test_only_the_chapter_and_generated_files_changed(added):
     status = sh("git status --porcelain", added).splitlines()
     changed = {line[3:] for line in status}
-    own = {"tests/test_lsgan.py", "modelab/methods/lsgan.py", "modelab/course/graders/lsgan.py", "nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"}
+    own = {"tests/test_lsgan.py", "modelab/methods/lsgan.py", "modelab/course/graders/lsgan.py", "nbs/1_game/08_lsgan.ipynb", "nbs/_text/1_game/08_lsgan.py"}
     assert own <= changed and changed <= own | GENERATED
 
 
@@ -170,7 +170,7 @@ def test_it_is_known_without_another_edit(said, what):
 def test_a_removed_chapter_takes_its_module_with_it(added, tmp_path):
     gone = tmp_path / "gone"
     shutil.copytree(added, gone, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-    for name in ("nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"):
+    for name in ("nbs/1_game/08_lsgan.ipynb", "nbs/_text/1_game/08_lsgan.py"):
         (gone / name).unlink()
     recipe = sh("make -n export", gone).splitlines()
     assert [line.partition("data_scripts/")[2] for line in recipe] == ["run_notebooks.py --sync", "export.py", "ledger.py --write"]
@@ -182,14 +182,14 @@ def test_a_removed_chapter_takes_its_module_with_it(added, tmp_path):
 
 
 def test_index_and_tables_know_it(added):
-    assert "1_game/07_lsgan.ipynb" in (added / "nbs/_text/index.py").read_text(encoding="utf-8")
-    assert "nbs/1_game/07_lsgan.ipynb" in (added / "LEDGER.md").read_text(encoding="utf-8")
+    assert "1_game/08_lsgan.ipynb" in (added / "nbs/_text/index.py").read_text(encoding="utf-8")
+    assert "nbs/1_game/08_lsgan.ipynb" in (added / "LEDGER.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [
     "07_class", "07_none", "07_true", "07_exception", "07_lab", "07_run", "07_ring", "07_f", "07_any", "07_networks", "07_torch",
-    "07_steps", "07_dataclass", "07_game", "07_minimax", "07_coverage", "07_mnist", "٠7_lsgan", "07_lsgan_", "07_Lsgan", "07_8gan",
-    "08_wasserstein", "01_lsgan", "../07_lsgan", ""])
+    "07_steps", "07_dataclass", "07_game", "07_minimax", "07_coverage", "07_mnist", "٠7_lsgan", "08_lsgan_", "07_Lsgan", "07_8gan",
+    "08_wasserstein", "01_lsgan", "../08_lsgan", ""])
 def test_a_name_that_cannot_be_is_refused(name):
     with pytest.raises(ValueError, match="NAME: "):
         new_chapter.scaffold(f"1_game/{name}")
@@ -200,12 +200,12 @@ def test_a_twin_without_its_notebook_stays(tmp_path, monkeypatch):
     (twin := tmp_path / "nbs/_text/1_game/07_other.py").parent.mkdir(parents=True)
     twin.write_text("text")
     monkeypatch.setattr(new_chapter, "ROOT", tmp_path)
-    assert new_chapter.main(["1_game/07_lsgan"]) == 2 and new_chapter.main(["1_game/08_other"]) == 2
+    assert new_chapter.main(["1_game/08_lsgan"]) == 2 and new_chapter.main(["1_game/08_other"]) == 2
     assert twin.read_text() == "text"
 
 
 def test_a_chapter_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / "nbs/1_game").mkdir(parents=True)
     monkeypatch.setattr(new_chapter, "ROOT", tmp_path)  # where there is no export.py
-    assert new_chapter.main(["1_game/07_lsgan"]) == 1 and "no chapter was made" in capsys.readouterr().err
+    assert new_chapter.main(["1_game/08_lsgan"]) == 1 and "no chapter was made" in capsys.readouterr().err
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
