@@ -197,7 +197,7 @@ def test_a_name_that_cannot_be_is_refused(name):
 
 def test_a_twin_without_its_notebook_stays(tmp_path, monkeypatch):
     (tmp_path / "nbs/1_game").mkdir(parents=True)
-    (twin := tmp_path / "nbs/_text/1_game/07_other.py").parent.mkdir(parents=True)
+    (twin := tmp_path / "nbs/_text/1_game/08_other.py").parent.mkdir(parents=True)
     twin.write_text("text")
     monkeypatch.setattr(new_chapter, "ROOT", tmp_path)
     assert new_chapter.main(["1_game/08_lsgan"]) == 2 and new_chapter.main(["1_game/08_other"]) == 2

@@ -42,6 +42,7 @@ def pairs_of(rows: Sequence[dict], method: str, other: str) -> list[tuple[dict, 
 WORDS = "better", "equal", "worse"
 
 def _mean(values: Sequence[float]) -> float:
+    "The mean of some numbers."
     return math.fsum(values) / len(values)
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #8801f32e

@@ -716,6 +716,9 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
         lines += [_line(_row_cells(row, own[0])) for row in own]
     return "\n".join(lines) + "\n"
 
+# %% [markdown]
+# A sign that would end a cell is escaped.
+
 # %%
 #| export training.board_tables
 def _line(cells: Sequence[str]) -> str:
@@ -766,6 +769,9 @@ def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[int]]]:
     common = set.intersection(*map(set, sets)) if sets else set()
     ranks = {m: [[x for x in own if x in common].index(m) + 1 for own in sets] for m in common}
     return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
+
+# %% [markdown]
+# The table of ranks needs at least two methods and two sets.
 
 # %%
 #| export training.board_tables

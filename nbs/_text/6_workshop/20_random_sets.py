@@ -394,11 +394,15 @@ def pairs_of(rows: Sequence[dict], method: str, other: str) -> list[tuple[dict, 
     sets = sorted(seed for name, seed in by if name == method and (other, seed) in by)
     return [(by[method, seed], by[other, seed]) for seed in sets]
 
+# %% [markdown]
+# The three verdicts, and a mean:
+
 # %%
 #| export course.family_map
 WORDS = "better", "equal", "worse"
 
 def _mean(values: Sequence[float]) -> float:
+    "The mean of some numbers."
     return math.fsum(values) / len(values)
 
 # %% [markdown]
@@ -418,6 +422,9 @@ def beside(rows: Sequence[dict], method: str = "PairwiseBiGAN",
         for name in sorted({group(a) for a, _ in pairs}):
             found[name] = _counts([pair for pair in pairs if group(pair[0]) == name])
     return found
+
+# %% [markdown]
+# The counts of one group:
 
 # %%
 #| export course.family_map
@@ -454,6 +461,9 @@ def _draw_points(ax: Any, pairs: Sequence[tuple[dict, dict]], names: tuple[str, 
     ax.set(xlabel=f"TV of {names[1]}", ylabel=f"TV of {names[0]}", xlim=(0, 1), ylim=(0, 1),
            title="one point for each set")
     ax.legend(loc="upper left", frameon=False, fontsize=8, handletextpad=.1)
+
+# %% [markdown]
+# The bars of one panel:
 
 # %%
 #| export course.family_map
