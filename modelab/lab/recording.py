@@ -91,7 +91,7 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
 def plot_strip(scene: dict[str, Any], frames: list[dict[str, bytes]]) -> Picture:
     "Stills in a row, one row a side, from frames by side."
     real = {side: unpack_frame(base64.b64decode(t))[0] for side, t in scene["real"].items()}
-    size = (2.4, 2.75)
+    size = (2.4, 2.6)
     figure, panels = axes(len(scene["sides"]), len(frames), size=size, squeeze=False)
     shown = [_plot_side(ax, scene, side, real[side], data)
              for frame, column in zip(frames, panels.T)

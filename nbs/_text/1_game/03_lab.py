@@ -252,7 +252,7 @@ counts
 # This is seed 7, trained here:
 
 # %%
-film = leave_out(7, steps(200))[0].recording(6)
+film = leave_out(7, steps(200))[0].recording(7)
 film
 
 # %%
