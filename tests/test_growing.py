@@ -24,7 +24,7 @@ from modelab.training.game import Game
 from modelab.training.run import Run
 
 load_all()
-REFUSE = ("currents", "entropic", "fewlabels", "imputer", "mmiali", "sagan")  # which have or ask for networks of another kind
+REFUSE = ("currents", "entropic", "fewlabels", "flowmatching", "imputer", "mmiali", "sagan")  # which have or ask for networks of another kind
 GAMES_OF_PICTURES = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.")
                            and issubclass(game, Game) and name not in REFUSE)
 QUICK = Networks("grown", width=2, latent=3, grow=Growth(1, 2))

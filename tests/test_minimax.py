@@ -17,7 +17,7 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 load_all()
-REFUSE = ("currents", "entropic", "fewlabels", "imputer", "mmiali")  # which say themselves that they take no convolutions
+REFUSE = ("currents", "entropic", "fewlabels", "flowmatching", "imputer", "mmiali")  # which say themselves that they take no convolutions
 WITH_NETS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.") and issubclass(game, Game)
                    and name not in REFUSE)
 
