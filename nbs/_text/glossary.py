@@ -8,6 +8,7 @@
 # | term | meaning | chapter |
 # |---|---|---|
 # | audit | The test of whether a set of samples comes from the data distribution, what it lacks and what it copies. | [4.2](4_evidence/02_audit.ipynb) |
+# | AUROC | The area under the ROC curve: the share of pairs of one example of each kind that a score puts in the right order. | [5.4](5_icml2019/04_likelihood.ipynb) |
 # | authenticity | The share of samples that are farther from their nearest training example than that example is from other training examples. | [4.2](4_evidence/02_audit.ipynb) |
 # | bandwidth | The width of the kernels of a kernel density. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | baseline | The method that a result is compared with, tuned with the same effort. | [0.2](0_start/02_evidence.ipynb) |
@@ -84,11 +85,13 @@
 # | momentum | The weight of older gradients in the running mean that an optimiser steps along. | [0.1](0_start/01_first_gan.ipynb) |
 # | monitor | A test that looks at samples again and again during training and keeps its rate of false alarms. | [4.6](4_evidence/06_monitor.ipynb) |
 # | mutual information | The amount that knowing one variable tells about another, which is zero if they are independent. | [5.6](5_icml2019/06_joint.ipynb) |
+# | nat | The unit of log probabilities with natural logarithms. | [5.4](5_icml2019/04_likelihood.ipynb) |
 # | non-saturating loss | The generator's loss that keeps a large gradient where the discriminator is sure of a fake. | [1.1](1_game/01_minimax.ipynb) |
 # | null | The value of a measure that chance alone would give. | [0.4](0_start/04_coverage.ipynb) |
 # | p-value | The probability of a result at least as extreme if nothing is wrong. | [4.2](4_evidence/02_audit.ipynb) |
 # | packing | Giving the discriminator several examples of one kind as one input, as PacGAN does. | [1.6](1_game/06_mode_seeking.ipynb) |
 # | pair-wise gradient penalty | A penalty of Sharma and Namboodiri (2018): the logit of a discriminator of pairs should rise from each reconstruction to its real example. | [2.3](2_inverse/03_pairwise.ipynb) |
+# | Parzen window | A kernel density whose kernels stand at samples of a generator. | [5.4](5_icml2019/04_likelihood.ipynb) |
 # | perceptual | Said of a distance between pictures that is measured in the features of a trained network. | [3.2](3_inclusion/02_imle_gan.ipynb) |
 # | player | A network of a game that is trained in its turns. | [0.5](0_start/05_networks.ipynb) |
 # | pool | The samples among which IMLE searches the nearest one for each real example. | [3.1](3_inclusion/01_imle.ipynb) |

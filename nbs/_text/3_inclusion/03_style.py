@@ -129,7 +129,9 @@ Picture(figure, f"Twelve samples of seed 0 and twelve of seed 1 after {run.steps
 
 # %%
 net = run.players.averaged
-reals = digits().held_out.sample(500, torch.Generator().manual_seed(0)).flatten(1)
+reals = digits().held_out.sample(20_000, torch.Generator().manual_seed(0)).unique(dim=0)
+reals = reals.flatten(1)  # each held-out scan once
+len(reals)
 
 # %%
 def truncated(psi: float, stream: str = "truncation") -> dict[str, list[float]]:
@@ -164,7 +166,7 @@ Picture(figure, "Precision and recall as ψ falls from 1 to 0.3, mean of eight s
     for psi in PSIS))
 
 # %% [markdown]
-# Precision hardly changes in the mean, and recall falls at each step of $\psi$. (A real picture is *within reach* of a sample if it is no farther from it than the tenth nearest other sample is.)
+# In the mean over the seeds, precision rises a little, and recall falls at each step of $\psi$. (A real picture is *within reach* of a sample if it is no farther from it than the tenth nearest other sample is.)
 #
 # A claim was fixed on seeds 100 to 103. It says that $\psi=0.5$ lowers recall in each of the eight seeds. The fall must be larger than the largest change by other latents:
 
@@ -178,7 +180,7 @@ claim("Truncation at ψ = 0.5 costs recall, in every seed", paper="this course",
       expect=False)
 
 # %% [markdown]
-# The claim does not hold in every seed. In the mean over the eight seeds recall falls to less than half. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision hardly changes: precision rises in some seeds and falls in others. The TV grows at each step of $\psi$.
+# The claim does not hold in every seed. In the mean over the eight seeds recall falls to less than half. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. The gain in precision is small beside it: precision rises in most seeds and falls in others. The TV grows at each step of $\psi$.
 #
 # One detail: $\bar w$ is a running average that starts at 0. After 300 steps it has gone $1-0.995^{300}=78\,\%$ of the way to the mean of $w$. So truncation also moves $w$ a little towards 0.
 
@@ -189,8 +191,9 @@ gained = [b - a for a, b in zip(by_psi[1.]["precision"], by_psi[.5]["precision"]
 if not fast_mode():
     assert mean_tv == sorted(mean_tv) and mean_recall == sorted(mean_recall, reverse=True)
     assert mean_recall[PSIS.index(.5)] < mean_recall[0] / 2
-    assert min(gained) < 0 < max(gained) and interval(gained).low < 0 < interval(gained).high
-{"recall at ψ = 1": [round(r, 2) for r in by_psi[1.]["recall"]],
+    assert min(gained) < 0 < interval(gained).mean < .15 and sum(g > 0 for g in gained) > 4
+{"gain in precision at ψ = 0.5": interval(gained),
+ "recall at ψ = 1": [round(r, 2) for r in by_psi[1.]["recall"]],
  "fall at ψ = 0.5": [round(fall, 2) for fall in lost]}
 
 # %%
