@@ -17,16 +17,13 @@ from ..core.checks import check_shape
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randint
 from ..core.signatures import Bools, checked, NonNegative, Shape, Share
-from ..data.table_rows import NoInfinity, TableRows  # these and the next: for older imports
-from .cell_game import (CellCritic, CellDiscriminator, CellGame, EventShape,
-                                       impute_rows, ImputerNetwork)
-from ..networks.cells import PixelNetwork
+from .cell_game import CellCritic, CellGame
 from ..networks.players import Networks
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['Rows', 'CellMask', 'hide_cells', 'fill_holes', 'row_rmse', 'column_means', 'cell_discriminator_loss',
-           'cell_generator_loss', 'cell_reconstruction_loss', 'cell_penalty', 'Imputer']
+__all__ = ['Rows', 'CellMask', 'hide_cells', 'fill_holes', 'column_means', 'cell_discriminator_loss', 'cell_generator_loss',
+           'cell_reconstruction_loss', 'cell_penalty', 'Imputer', 'row_rmse']
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #fb723aa2
 Rows = Annotated[Tensor, Shape("*runs n d")]  # NaN stands where a value is missing
@@ -49,19 +46,6 @@ def fill_holes(x: Rows,  # (*runs, n, d), with NaN in its holes
                ) -> Tensor:
     "`x` with its holes filled; known cells stay as they are, to the bit."
     return torch.where(x.isnan(), filled, x)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #b94192c2
-@checked
-def row_rmse(x: Rows,  # with holes, (*runs, n, d)
-             filled: Rows, truth: Rows,  # the same rows, filled and as they were
-             ) -> Tensor:  # (*runs,)
-    """Root mean squared error over the holes of a row, averaged over rows, in the units of `x`.
-
-    A row without holes counts as 0 (the measure of the authors' code, Hwang et al. 2019).
-    """
-    holes = x.isnan()
-    wrong = torch.where(holes, filled - truth, 0).square().sum(-1)
-    return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #2a83c51b
 @checked
@@ -100,8 +84,8 @@ def cell_reconstruction_loss(filled: Rows,  # a value for every cell, (*runs, n,
 def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each cell
                  x: Rows,  # completed rows (*runs, n, d)
                  shown: CellMask,  # which cells were known, (*runs, n, d)
-                 *, exact: bool = False,  # every output's slope, or one per row drawn by lot
-                 generator: Generators = None,  # of the lot
+                 *, exact: bool = False,  # every output's slope, or that of one per row at random
+                 generator: Generators = None,  # of this choice
                  ) -> Tensor:  # (*runs,), unweighted
     """Squared slope of each cell's score in its row: a mean over rows that show it, then columns.
 
@@ -119,8 +103,8 @@ def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each c
         return slopes.square().sum(-1) * (share * one).sum(-1)
     if exact:
         return sum(steepness(one.expand_as(scores)) for one in torch.eye(d).to(x)).sum(-1)
-    lot = randint(d, *x.shape[:-1], generator=generator, device=x.device)
-    return d * steepness(F.one_hot(lot, d).to(x.dtype)).sum(-1)
+    chosen = randint(d, *x.shape[:-1], generator=generator, device=x.device)
+    return d * steepness(F.one_hot(chosen, d).to(x.dtype)).sum(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #7bec410c
 @register_game
@@ -164,3 +148,17 @@ class Imputer(CellGame):
             scores = t.D.cells(fill_holes(x, filled).view_as(t.x)).flatten(2)
             loss = loss + self.adversarial_weight * cell_generator_loss(scores, ~x.isnan())
         return loss
+
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #b94192c2
+@checked
+def row_rmse(x: Rows,  # with holes, (*runs, n, d)
+             filled: Rows, truth: Rows,  # the same rows, filled and as they were
+             ) -> Tensor:  # (*runs,)
+    """Root mean squared error over the holes of a row, averaged over rows, in the units of `x`.
+
+    A row without holes counts as 0 (the measure of the authors' code, Hwang et al. 2019).
+    """
+    holes = x.isnan()
+    wrong = torch.where(holes, filled - truth, 0).square().sum(-1)
+    return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)

@@ -17,8 +17,7 @@ from ..core.signatures import checked
 from .label_predictor import label_loss, LabelLogits
 from .tabular import (cell_discriminator_loss, cell_generator_loss,
                                      cell_reconstruction_loss, column_means)
-from .tabular_training import (HexaBatch, HexaSettings, OneHot, PAPER_SETTINGS,
-                                              TableTraining)
+from .tabular_training import HexaBatch, HexaSettings, OneHot, TableTraining
 from ..networks.cells import OneHiddenLayer
 
 # %% auto #0

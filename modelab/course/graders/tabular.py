@@ -31,6 +31,7 @@ def by_columns(scores, shown, least=1):
           rejects=[lambda s, m: s[~m].mean() - s[m].mean(), functools.partial(by_columns, least=0),
                    lambda s, m: -by_columns(s, m), lambda s, m: by_columns(s, ~m),
                    lambda s, m: by_columns(s, m) * s.shape[1], cell_generator_loss,
+                   lambda s, m: ((s * ~m).mean(0) - (s * m).mean(0)).mean(),
                    lambda s, m: by_columns(s.T, m.T), lambda s, m: by_columns(s, m).detach()])
 def grade_cells(cell_loss):
     g = torch.Generator().manual_seed(0)
