@@ -1,6 +1,5 @@
 """Chapters 5.9 and 6.24: losses of cells against loops and Jacobians, the imputer game, HexaGAN's six losses, mixed tables, and the estimator."""
 
-import importlib
 import math
 
 import numpy as np
@@ -16,21 +15,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
-from modelab._index import NAMES
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixed_tables import as_table, encode_columns, fit_columns, refill
 from modelab.data.mixtures import mixture, ring
 from modelab.data.pictures import faces
+from modelab.data.table_rows import TableRows
 from modelab.evaluation.coverage import coverages
 from modelab.lab.panel import Lab
+from modelab.methods.cell_game import CellDiscriminator, impute_rows, ImputerNetwork
 from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_loss, cell_penalty,
-                                     cell_reconstruction_loss, CellDiscriminator, fill_holes,
-                                     hide_cells, impute_rows, Imputer, ImputerNetwork,
-                                     PixelNetwork, row_rmse, TableRows)
+                                     cell_reconstruction_loss, fill_holes, hide_cells, Imputer,
+                                     row_rmse)
 from modelab.methods.tabular_estimator import HexaGAN, split_labels
 from modelab.methods.tabular_networks import (balancing_labels, HexaBatch, HexaSettings,
                                               HexaTraining, OneHiddenLayer, straight_through)
+from modelab.networks.cells import PixelNetwork
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -515,22 +515,16 @@ def test_columns_without_a_clear_meaning_are_refused(cells, error, words):
         fit_columns(np.array(cells, dtype=object)[:, None])
 
 
+def test_two_columns_of_one_name_are_refused(people):
+    with pytest.raises(ValueError, match="X: expected a name of its own for each column, got 'job' twice"):
+        fit_columns(people.rename(columns={"age": "job"}))
+
+
 def test_a_text_that_is_new_is_refused(people):
     columns = fit_columns(people)
     people.loc[0, "job"] = "king"
     with pytest.raises(ValueError, match="job: fit has not seen 'king'"):
         encode_columns(columns, people)
-
-
-# names
-
-@pytest.mark.parametrize("module, names", [
-    ("tabular", "CellCritic CellDiscriminator EventShape impute_rows ImputerNetwork NoInfinity PixelNetwork TableRows"),
-    ("tabular_networks", "HexaBatch HexaSettings OneHiddenLayer OneHot PAPER_SETTINGS")])
-def test_names_are_still_found_where_they_were(module, names):
-    old = importlib.import_module(f"modelab.methods.{module}")
-    for name in names.split():
-        assert getattr(old, name) is getattr(importlib.import_module(f"modelab.{NAMES[name]}"), name) and name not in old.__all__
 
 
 # the estimator

@@ -23,14 +23,20 @@ def is_frame(X: Any) -> bool:
 
 # %% ../../nbs/6_workshop/24_tables.ipynb #229d7285
 def table_cells(X: Any) -> dict[str, np.ndarray]:
-    "The columns of a frame or of an array by name, as objects; None where a value is missing."
+    """The columns of a frame or of an array by name, as objects; None where a value is missing.
+
+    `ValueError` for two columns of one name.
+    """
     found = {}
     for j in range(X.shape[1]):
+        name = str(X.columns[j]) if is_frame(X) else f"column {j}"
+        if name in found:
+            raise ValueError(f"X: expected a name of its own for each column, got {name!r} twice")
         column = X.iloc[:, j] if is_frame(X) else X[:, j]
         cells = np.array(column.astype(object), dtype=object)
         gaps = column.isna() if is_frame(X) else [c is None or c != c for c in cells]
         cells[np.asarray(gaps, bool)] = None
-        found[str(X.columns[j]) if is_frame(X) else f"column {j}"] = cells
+        found[name] = cells
     return found
 
 # %% ../../nbs/6_workshop/24_tables.ipynb #1affacaf
