@@ -392,6 +392,19 @@ def test_nothing_flows_from_the_game_into_the_guess():
         assert bool(slope.abs().sum() > 0) == bool(weight)
 
 
+def test_a_turn_gives_labels_and_numbers_for_a_purpose():
+    modes = ring()
+    run = Run(FewLabels(networks=Networks(width=8)), modes, runs=2, batch=8, device="cpu").step(1)
+    t, later = Turn(run, 1, 0), Turn(run, 2, 0)
+    x, y = t.real_with_labels(50)
+    assert x.shape == (2, 50, 2) and torch.equal(modes.assign(x.flatten(0, 1))[0].view(2, 50), y)
+    assert all(torch.equal(a, b) for a, b in zip(t.real_with_labels(50), (x, y))) and not torch.equal(t.real_with_labels(50, "other")[0], x)
+    drawn = [[torch.rand(4, generator=g) for g in turn.stream(name)] for turn, name in ((t, "a"), (t, "a"), (t, "b"), (later, "a"))]
+    assert torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])
+    for other in (drawn[0][1], drawn[2][0], drawn[3][0]):
+        assert not torch.equal(drawn[0][0], other)
+
+
 def test_labelled_examples_are_drawn_once_and_differ_between_seeds():
     modes = mixture(ring(radius=2).centers, .2)
     run = Run(FewLabels(per_class=3, networks=Networks(width=16)), modes, runs=2, batch=16, device="cpu").step(1)

@@ -138,8 +138,8 @@ class Turn:
         "Real data, `(runs, batch, *event)`."
         if not self._run.players.labelled:
             return self.real(self.batch)
-        x, self.__dict__["y"] = self._run.real_with_labels(self.batch, self._generators("data"))
-        return self._shape_reals(x)
+        x, self.__dict__["y"] = self.real_with_labels(self.batch)
+        return x
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
@@ -176,6 +176,11 @@ class Turn:
         "`n` real examples per run from a stream of their own, of all modes or of those in `only`."
         return self._shape_reals(self._run.real(n, self._generators(stream), only))
 
+    def real_with_labels(self, n: int, stream: str = "data") -> tuple[torch.Tensor, torch.Tensor]:
+        "`n` real examples per run and their labels, int64 `(runs, n)`, from a stream of their own."
+        x, y = self._run.real_with_labels(n, self._generators(stream))
+        return self._shape_reals(x), y
+
     def _shape_reals(self, x: torch.Tensor) -> torch.Tensor:
         "Real examples `(runs, n, *event)` as a player with `shape_reals` wants them in this turn."
         for name in self._run.players.shaping:
@@ -189,6 +194,10 @@ class Turn:
     def _generators(self, stream: str) -> list[torch.Generator]:
         "One generator per run, seeded by the stream, the step, and the turn's place in the step."
         return self._run.generators(stream, self.step, *self._place)
+
+    def stream(self, name: str) -> list[torch.Generator]:
+        "One generator per run for a purpose of its own; the same name gives the same numbers."
+        return self._generators(name)
 
     def _moment(self, name: str, what: str = "player") -> Moment:
         "The moment of this turn for a player, with a stream of its own."

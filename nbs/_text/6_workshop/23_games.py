@@ -329,8 +329,8 @@ class Turn:
         "Real data, `(runs, batch, *event)`."
         if not self._run.players.labelled:
             return self.real(self.batch)
-        x, self.__dict__["y"] = self._run.real_with_labels(self.batch, self._generators("data"))
-        return self._shape_reals(x)
+        x, self.__dict__["y"] = self.real_with_labels(self.batch)
+        return x
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
@@ -419,6 +419,17 @@ def real(self: Turn, n: int, stream: str = "data",
     return self._shape_reals(self._run.real(n, self._generators(stream), only))
 
 # %% [markdown]
+# A game whose players take classes in its own way, such as `FewLabels` (chapter [5.8](../5_icml2019/08_few_labels.ipynb)), needs the labels beside the examples.
+
+# %%
+#| export
+@patch
+def real_with_labels(self: Turn, n: int, stream: str = "data") -> tuple[torch.Tensor, torch.Tensor]:
+    "`n` real examples per run and their labels, int64 `(runs, n)`, from a stream of their own."
+    x, y = self._run.real_with_labels(n, self._generators(stream))
+    return self._shape_reals(x), y
+
+# %% [markdown]
 # A player may change the real examples of a turn. For example, with a generator that begins with small pictures the real pictures must be reduced, too. If several players have such a method, that of the first is used.
 
 # %%
@@ -449,6 +460,17 @@ def noise(self: Turn, n: int, stream: str = "noise") -> torch.Tensor:
 def _generators(self: Turn, stream: str) -> list[torch.Generator]:
     "One generator per run, seeded by the stream, the step, and the turn's place in the step."
     return self._run.generators(stream, self.step, *self._place)
+
+
+# %% [markdown]
+# A loss that draws numbers of its own takes `t.generator`. For a second purpose, such as the training of a classifier at the first step, it names a stream.
+
+# %%
+#| export
+@patch
+def stream(self: Turn, name: str) -> list[torch.Generator]:
+    "One generator per run for a purpose of its own; the same name gives the same numbers."
+    return self._generators(name)
 
 
 # %% [markdown]
