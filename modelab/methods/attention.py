@@ -21,7 +21,7 @@ from ..core.signatures import (checked, Count, FakeScores, Index, Network, Posit
 from .wasserstein import wasserstein_generator_loss
 from ..networks.convolutional import Conv
 from ..networks.growing import EqualConv, EqualLinear
-from ..networks.layers import Linear, make_player, score_batches
+from ..networks.layers import Linear, score_batches
 from ..networks.players import Networks
 from ..training.game import AdversarialGame
 from ..training.optimiser import Optimiser
