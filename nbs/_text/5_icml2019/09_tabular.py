@@ -196,7 +196,7 @@ claim("More than half of the rows that the imputer with the smallest error fills
       holds=near_a_mode[by_error].high < .5)
 
 # %% [markdown]
-# The column's mean has the smallest error of the four. But its completed rows form a cross through the empty middle of the circle. Two values are possible for most holes, far apart, and the imputer gives neither. The null has the same error as one neighbour, to two decimals, although its rows are hardly better than those of the mean: the error does not see whether a row is possible.
+# The column's mean has the smallest error of the four. But its completed rows form a cross through the empty middle of the circle. Two values are possible for most holes, far apart, and the imputer gives neither. The null has the same error as one neighbour, to two decimals, although its rows are hardly better than those of the mean: the error does not show whether a row is possible.
 #
 # The reason is general. Let $y$ be the hidden value and $\hat y$ the value that we fill in, given all that we know. The *mean* has the smallest possible squared error. A *draw* from the right distribution, independent of $y$, has exactly twice as much:
 #
