@@ -327,7 +327,7 @@ class MMIALI(PriorGame):
         return loss / 2 if self.least_squares else loss
 
     def adversarial_loss(self, t: Any, e: Exchange) -> Tensor:
-        "What G and E pay for the verdicts of the critics, (runs,)."
+        "The adversarial part of the loss of G and E, (runs,)."
         loss = self.cost_of_made(t.D(e.made, e.latents), True)
         if self.encoder_term:
             loss = self.cost(t.D(e.x, e.codes), False).mean(-1) + loss

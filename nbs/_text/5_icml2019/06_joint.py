@@ -83,7 +83,7 @@ def view(modes, i: int):
 turned = world()
 
 # %% [markdown]
-# The training data are unpaired: examples of A, and *other* examples of B. The game of the paper has an encoder, a generator and a critic for each view. All views share one latent: $z=E_A(x_A)$ is decoded in B as $G_B(z)$. We build this game further down; here we only use it. (Rates, weights and width were chosen on other seeds, among some twenty settings.)
+# The training data are unpaired: examples of A, and *other* examples of B. The game of the paper has an encoder, a generator and a critic for each view. All views share one latent: $z=E_A(x_A)$ is decoded in B as $G_B(z)$. We build this game further down; here we only use it. It is an ensemble of ALIs: *adversarially learned inference* (ALI) is the game of chapter [2.2](../2_inverse/02_bigan.ipynb), in which a critic separates pairs of an example and a latent. (Rates, weights and width were chosen on other seeds, among some twenty settings. No record of these trials is kept. The seeds of this chapter's own runs are 800 to 807.)
 
 # %%
 RATES = {"G": .003, "E": .003, "D": .01}
@@ -191,7 +191,7 @@ assert fast_mode() or distances["after a cycle"].high < .04 * distances["at rand
 distances
 
 # %% [markdown]
-# All modes are covered in every run, and more than 96 % of the samples are good. A cycle ends near its start: the distance is less than a twentieth of that between two random examples. Many evaluations stop here.
+# All modes are covered in every run, and more than 96 % of the samples are good. A cycle ends near its start: the distance is less than a twentieth of that between two random examples. Coverage and cycles thus report no fault.
 #
 # **Predict:** translate examples of A to B. By chance one in five lands on the *same* mode. In how many of the eight runs is the share clearly larger?
 
@@ -224,27 +224,37 @@ def compared(row, seed: int, modes=turned):
 compared(alone, 0)
 
 # %% [markdown]
-# The last two panels show the same five clusters, but with other marks. Each run has found some map from one ring to the other. There are ten maps that keep neighbours: five rotations and five reflections. One rotation is right. The four other rotations match nothing. A reflection keeps one mode of five in its place. So the share is 1, 0 or 0.2, up to sampling error, and chance finds the right map with one seed in ten.
+# The last two panels show the same five clusters, but with other marks. Each run has found some map from one ring to the other. There are ten maps that keep neighbours: five rotations and five reflections. One rotation is right. The four other rotations match nothing. A reflection keeps one mode of five in its place. So the share is 1, 0 or 0.2, up to sampling error. If all ten maps are equally likely, one seed in ten finds the right one. Which maps were found? We read them from the recorded translations:
 
 # %%
+def steps_of(row, seed: int) -> set:
+    "By how many places the mode in B moves when the mode in A moves by one: {1} for a rotation."
+    points = torch.tensor(row["shown"][seed])
+    _, mode = turned.sample_with_modes(len(points), torch.Generator().manual_seed(9))
+    nearest, _ = view(turned, 1).assign(points)
+    to = [nearest[mode == k].mode().values.item() for k in range(5)]
+    return {(b - a) % 5 for a, b in zip(to, to[1:] + to[:1])}
+
 found_maps = torch.tensor(alone["matched"])
 if not fast_mode():
     assert ((found_maps[:, None] - torch.tensor([0, .2, 1])).abs().min(1).values < .01).all()
     assert (found_maps < .01).sum() == 2 and (found_maps > .99).sum() == 1
+    assert [steps_of(alone, seed) for seed in range(8)].count({1}) == 3
+    assert [steps_of(alone, seed) for seed in range(8)].count({4}) == 5
 
 # %% [markdown]
-# One run of eight found the right map, five found a reflection, and two match *nothing*. All eight capture every mode of both views. So coverage of each view says nothing about the matching.
+# One run of eight found the right rotation, five found a reflection, and two found another rotation, which matches *nothing*. All eight capture every mode of both views. So coverage of each view says nothing about the matching.
 
 # %%
 claim("Trained on unpaired views, the ensemble matches their joint law", paper="Chen et al. 2019",
       section="in this course's setting: five modes, share matched",
-      figure="no number in its abstract; photographs and text there",
+      figure="abstract: the losses provably match the joint law; no number",
       ours=over_seeds(alone["matched"]),
       baseline=f"chance 0.2; modes captured in B {over_seeds(alone['B']['captured'], 5)}",
       holds=over_seeds(alone["matched"]).low > .9, expect=False)
 
 # %% [markdown]
-# This is a statement about our data, not about the paper's photographs. There, a convolutional network can favour the right map for other reasons.
+# The abstract says that the losses provably lead to matching joint distributions. We have not read the conditions of this theorem. For unpaired data the next section shows another optimum of the same losses. Li et al. (2017) discuss this problem for two variables and call it *non-identifiability*. Our result is about our data, not about the paper's photographs. There, a convolutional network can favour the right map for other reasons.
 #
 # Now measure the coverage of whole examples. An example of A beside its translation is a point of four numbers. Does it lie in one of the five modes of the joint distribution?
 
@@ -305,7 +315,7 @@ interaction(same[mirror])
 #
 # $$-I(X;Y;Z)=H(X|Z)+H(X|Y)-H(X)-H(X|Y,Z)\ \le\ H(X|Z)+H(X|Y)-H(X).$$
 #
-# Second, a cross entropy is at least the entropy: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. Take for $q$ a Laplace distribution of width $\beta$ around a prediction $f(y)$. Then the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code.) Both bounds in numbers, on random tables and on normal variables with correlation $\rho$:
+# Second, a cross entropy is at least the entropy: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. Take for $q$ a Laplace distribution of width $\beta$ around a prediction $f(y)$. Then the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code. For continuous variables, such as the outputs of networks, the first step is not proven: there $H(X|Y,Z)$ may be negative.) Both bounds in numbers, on random tables and on normal variables with correlation $\rho$:
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -324,10 +334,11 @@ exact = .5 * torch.log(2 * math.pi * math.e * (1 - rho ** 2))  # H(X|Y) of norma
 error = torch.sqrt(2 * (1 - rho ** 2) / math.pi)  # E|x - ρy|, and the best width
 bound = 1 + torch.log(2 * error)
 assert torch.allclose(bound - exact, torch.tensor(.0484, dtype=torch.float64), atol=1e-4)
+assert exact.min() < 0  # the entropy of a continuous variable
 exact.tolist(), (bound - exact)[0].item()
 
 # %% [markdown]
-# The bound is 0.048 nats too large, for every correlation. So each conditional entropy becomes an L1 loss. By symmetry there are three of them for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
+# The bound is 0.048 nats too large, for every correlation. (At $\rho=0.99$ the entropy is negative.) So each conditional entropy becomes an L1 loss. By symmetry there are three of them for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
 #
 # $$\text{outer }\|G_i(E_j(x_{ij}))-x_i\|_1,\qquad\text{semi }\|G_j(E_i(s_i))-s_j\|_1,\qquad\text{inner }\|E_i(s_i)-z\|_1 .$$
 #
@@ -823,7 +834,7 @@ def exchange(self: MMIALI, t: Any) -> Exchange:
 
 
 # %% [markdown]
-# Scores should be high or low. The logistic loss says what a score costs, or a square: the distance from 1 or from 0, as in the authors' image code.
+# A score should be high or low. Its cost is the logistic loss, or the squared distance from 1 or from 0, as in the authors' image code.
 
 # %%
 #| export
@@ -864,13 +875,13 @@ def loss_D(self: MMIALI, t: Any) -> Tensor:
 
 
 # %% [markdown]
-# $G$ and $E$ want the made pairs to score high. With `encoder_term`, $E$ also wants the real pairs to score low. The authors' image code leaves this out.
+# The loss of $G$ and $E$ is small if the made pairs score high. With `encoder_term` it is also smaller if the real pairs score low, and this term trains $E$. The authors' image code leaves this out.
 
 # %%
 #| export
 @patch
 def adversarial_loss(self: MMIALI, t: Any, e: Exchange) -> Tensor:
-    "What G and E pay for the verdicts of the critics, (runs,)."
+    "The adversarial part of the loss of G and E, (runs,)."
     loss = self.cost_of_made(t.D(e.made, e.latents), True)
     if self.encoder_term:
         loss = self.cost(t.D(e.x, e.codes), False).mean(-1) + loss
@@ -953,7 +964,7 @@ assert fast_mode() or right_maps == {("turned", 0): 1, ("turned", 2): 4, ("turne
 compared(walks["turned", 4], 0)
 
 # %% [markdown]
-# The picture shows four pairs in the turned set, seed 0. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
+# The picture shows four pairs in the turned set, for the first of the eight seeds. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
 #
 # Three baselines use the very same pairs. **Copy** finds the nearest pair and takes its partner, without training. **Line** is the best affine map, with a little ridge (a penalty on large weights). **Pairs only** has the same networks and steps, but no unpaired example, and is the best of three rates.
 
@@ -1005,14 +1016,14 @@ pd.DataFrame({f"{name}, {n} pairs": {k: f"{over_seeds(v):.2f}" for k, v in row.i
 
 # %%
 def more(a, b):
-    "How much larger a is than b, seed by seed."
-    return interval([float(x) - float(y) for x, y in zip(a, b)])
+    "How much larger a share a is than b, seed by seed."
+    return interval([float(x) - float(y) for x, y in zip(a, b)], low=-1, high=1)
 
 def ahead(key, rival):
     "How much more is matched than by a rival with the same pairs, seed by seed."
     return more(rivals[key]["unpaired data too"], rivals[key][rival])
 
-claim("A few pairs settle what unpaired data leave open", paper="this course",
+claim("With four pairs more is matched than with unpaired data alone", paper="this course",
       section="five modes, view B turned, four pairs; share matched",
       ours=over_seeds(shares["turned", 4]), baseline=over_seeds(shares["turned", 0]),
       holds=over_seeds(shares["turned", 4]).low > over_seeds(shares["turned", 0]).high)
@@ -1050,11 +1061,11 @@ claim("In the star, unpaired data improve on the same networks trained on the pa
       holds=ahead(("star", 16), "pairs only").low > 0, expect=False)
 
 # %% [markdown]
-# In these eight seeds the four random pairs show two to four of the five modes, 2.6 on average. Copying cannot match the others. The ensemble matches many of them. But so do the same networks on the pairs alone, without any critic: a smooth map through the pairs reaches them. The ensemble is not clearly better than these networks. An affine map does at least as well: the true map of this set *is* affine and has only six numbers. In the star no gain from unpaired data is visible. A likely reason, which we have not tested: the networks favour smooth maps, and the pairs of the star contradict them.
+# In these eight seeds the four random pairs show two to four of the five modes, 2.6 on average. Copying cannot match the others. The ensemble matches many of them. But so do the same networks on the pairs alone, without any critic: a smooth map that fits the pairs also maps modes that no pair shows. The ensemble is not clearly better than these networks. An affine map does at least as well: the true map of this set *is* affine and has only six numbers. In the star no gain from unpaired data is visible. A likely reason, which we have not tested: the networks favour smooth maps, and the pairs of the star contradict them.
 
 # %% [markdown]
 # ## The curve over the number of pairs
-# `benchmarks/joint.py` measures more numbers of pairs, with seeds 0 to 7. The rate of *pairs only* was chosen on seeds 100 to 103, from three for each set. *Copy* has a formula. A mode that a pair shows is matched, another one is not, and $k$ random pairs show a mode with probability $1-(\frac45)^k$.
+# `benchmarks/joint.py` measures more numbers of pairs, with seeds 0 to 7, so its values for two and four pairs differ from those above. The rate of *pairs only* was chosen on seeds 100 to 103, from five for each set. *Copy* has a formula. A mode that a pair shows is matched, another one is not, and $k$ random pairs show a mode with probability $1-(\frac45)^k$.
 #
 # **Predict:** from which number of pairs on do all eight seeds match more than 95 % in the turned set?
 
@@ -1070,11 +1081,11 @@ looks = {"matched": ("unpaired data too", "#0072B2", "-o"), "pairs only": (None,
 figure, panels = axes(1, 2, size=(3.6, 3))
 for ax, (name, rows) in zip(panels, curve.items()):
     counts = [row["pairs"] for row in rows]
-    for key, (label, colour, form) in looks.items():
+    for shift, (key, (label, colour, form)) in zip((.94, .98, 1.02, 1.06), looks.items()):
         line = [over_seeds(row[key]) for row in rows]
         reach = [[v.mean - v.low for v in line], [v.high - v.mean for v in line]]
-        ax.errorbar(counts, [v.mean for v in line], reach, fmt=form, c=colour, mfc="none", ms=5,
-                    lw=1, label=label or key)
+        ax.errorbar([shift * k for k in counts], [v.mean for v in line], reach, fmt=form, c=colour,
+                    mfc="none", ms=5, lw=1, label=label or key)
     ax.plot(counts, [1 - .8 ** k for k in counts], ":", c="#009E73", label="copy, formula")
     ax.axhline(.2, c="#8C8C8C", lw=1, ls="--", label="chance")
     ax.set(title=name, xlabel="pairs", ylabel="share matched", ylim=(0, 1.05), xscale="log")
@@ -1082,14 +1093,15 @@ for ax, (name, rows) in zip(panels, curve.items()):
     ax.minorticks_off()
 panels[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 Picture(figure, "Share matched over the number of pairs, turned and star, for the ensemble, pairs "
-                "only, copy and line. Turned: the ensemble is above pairs only up to four pairs. "
-                "Star: copy and pairs only reach one at sixteen pairs, line stays below one half")
+                "only, copy and line, moved apart for legibility. Turned: the ensemble is above "
+                "pairs only and near line. Star: copy and pairs only reach one at sixteen pairs, "
+                "line stays below one half")
 
 # %%
 pd.DataFrame({f"{name}, {row['pairs']} pairs": {
     "matched": f"{over_seeds(row['matched']):.2f}", "worst seed": f"{min(row['matched']):.2f}",
-    "ahead of pairs only": f"{more(row['matched'], row['pairs only']):.2f}",
-    "ahead of copy": f"{more(row['matched'], row['copy']):.2f}"}
+    **{f"ahead of {rival}": f"{more(row['matched'], row[rival]):.2f}"
+       for rival in ("pairs only", "copy", "line")}}
     for name, rows in curve.items() for row in rows}).T
 
 # %%
@@ -1100,7 +1112,10 @@ for k in (2, 3):
 assert min(by_count["turned", 8]["matched"]) > .95 > min(by_count["turned", 4]["matched"])
 many = by_count["star", 16]
 assert more(many["matched"], many["pairs only"]).high < 0 and min(many["copy"]) == 1
-assert max(max(row["line"]) for row in curve["star"]) < .7
+assert all(over_seeds(row["line"]).mean < .5 for row in curve["star"])
+assert set(many["modes in pairs"]) == {5} and min(many["pairs only"]) > .99
+over_line = [more(row["matched"], row["line"]) for row in curve["turned"]]
+assert all(v.low <= 0 <= v.high for v in over_line)
 {k: min(by_count["turned", k]["line"]) for k in (2, 4, 8)}
 
 # %%
@@ -1110,9 +1125,11 @@ claim("With two pairs, unpaired data improve on the same networks trained on the
       holds=more(by_count["turned", 2]["matched"], by_count["turned", 2]["pairs only"]).low > 0)
 
 # %% [markdown]
-# In the turned set unpaired data pay where pairs are few. With two or three pairs the ensemble is clearly ahead of the same networks trained on the pairs alone. With eight pairs every seed is right. In the star it is the other way round. Sixteen pairs show all modes on all eight seeds, so copying is perfect, and networks trained on the pairs alone are nearly so. With unpaired data the matching becomes *worse*. The affine map has the form of the turned set: from four pairs on it is right there on every seed. In the star it is useless.
+# In the turned set, with two or three pairs, the ensemble is clearly ahead of the same networks trained on the pairs alone. With eight pairs every seed is right. But the ensemble is not ahead of the affine map at any number of pairs: each interval of the difference holds zero. The true map of the turned set is affine, and from four pairs on the affine map is right on every seed.
 #
-# What could the pairs settle at best? If the map keeps neighbours, two different modes leave one map. If it may be any order of the modes, four different modes do. The probability that $k$ random pairs show so many can be computed:
+# In the star, sixteen pairs show all modes on all eight seeds of this benchmark. So copying is perfect, and networks trained on the pairs alone are nearly so. With unpaired data the matching becomes *worse*. The affine map stays below one half on average there.
+#
+# How many maps do the pairs leave at best? If the map keeps neighbours, two different modes leave one map. If it may be any order of the modes, four different modes do. The probability that $k$ random pairs show so many can be computed:
 
 # %%
 def settled(k: int, needed: int) -> float:
@@ -1123,6 +1140,7 @@ def settled(k: int, needed: int) -> float:
     return sum(p[needed:])
 
 assert abs(settled(3, 2) - 24 / 25) < 1e-12 and abs(settled(4, 4) - .192) < 1e-12
+assert round(settled(16, 5), 2) == .86  # exercise 3
 reached = {f"{name}, {row['pairs']} pairs": {
     "pairs leave one map": settled(row["pairs"], needed),
     "seeds above 0.95": sum(v > .95 for v in row["matched"]) / 8}
@@ -1132,7 +1150,7 @@ assert all(row["seeds above 0.95"] < row["pairs leave one map"] for name, row in
 pd.DataFrame(reached).T.round(2)
 
 # %% [markdown]
-# One pair leaves two maps of the turned set, the right one and a reflection; three seeds of eight found the right one. With two to four pairs, and everywhere in the star, fewer seeds are right than the pairs would allow. So what is missing there is not information in the pairs: the training does not find the map that they determine.
+# One pair leaves two maps of the turned set, the right one and a reflection; three seeds of eight found the right one. With two to four pairs, and everywhere in the star, fewer seeds are right than the pairs would allow. There the pairs hold enough information, but the training does not find the map that they determine.
 
 # %% [markdown]
 # ## What the cycles do
@@ -1188,11 +1206,11 @@ with torch.no_grad():
 gap = torch.cdist(torch.randn(2000, 2, generator=torch.Generator().manual_seed(4)), codes)
 near_code = (gap.min(1).values < .1).float().mean().item()
 good = {noise: from_codes(one_run, noise) for noise in (.05, .1, .3)}
-assert fast_mode() or near_code < .12 and min(good[.05]) > .9 and max(good[.3]) < .5
+assert fast_mode() or near_code < .1 and min(good[.05]) > .9 and max(good[.3]) < .5
 {"share of the prior near a code": round(near_code, 2), "good samples, by noise": good}
 
 # %% [markdown]
-# Only about one draw of the prior in ten lies near a code. Codes with little noise give good samples, and more noise leaves the clusters.
+# Fewer than one draw of the prior in ten lies within 0.1 of a code. Codes with little noise give good samples, and more noise leaves the clusters.
 #
 # Does it help to *train* with this prior? `prior="codes"` does so. `benchmarks/joint.py` trains four variants with four pairs and measures whole examples, both views together. Each variant has four settings (the last one: the settings of the first, and two sizes of the noise). The one with most good examples on seeds 100 to 103 is trained with seeds 0 to 7. (Good views of both domains, put together at random, would be a good whole example one time in five.)
 #
@@ -1223,7 +1241,7 @@ claim("Codes are needed in training, not only in sampling", paper="this course",
       holds=more(priors["codes"], late).low > 0, expect=False)
 
 # %% [markdown]
-# With a prior of codes most whole examples are good; with the normal prior hardly one in twenty is. But training with it is not what helps: the run that was trained with the normal prior does at least as well, if its samples start from codes. With the losses and weights of the authors' image code the picture is the same. The weak seeds are those whose matching is wrong:
+# With a prior of codes most whole examples are good; with the normal prior about one in twenty is. But training with codes is not necessary for this: the run that was trained with the normal prior does at least as well, if its samples start from codes. The losses and weights of the authors' image code are not clearly better than that run either. The weak seeds are those whose matching is wrong:
 
 # %%
 wrong = {name: {seed: (share, good) for seed, (share, good)
@@ -1289,12 +1307,13 @@ assert times["ensemble"] < 4 and times["all partners"] > 8 and times["each two"]
 # %% [markdown]
 # Both rivals take $m-1$ times the work. The last line shows by how much the time of a step grows from two domains to eight. For the ensemble it is less than the factor of four, since all domains are computed in one product.
 #
-# Does one partner in a step suffice? The next table has four complete examples, seeds 0 to 7. *Pairs only* is trained on these alone, and *copy* takes the nearest pair's partner. *All partners* meets all others in each step, for a quarter of the steps, so that it does as much work.
+# Does one partner in a step suffice? The next table has four complete examples, seeds 0 to 7. *Pairs only* is trained on these alone, and *copy* takes the nearest pair's partner. *Line* is the affine map of the pairs. *All partners* meets all others in each step, for a quarter of the steps, so that it does as much work. (It has the settings of the ensemble. They were not tuned for it.)
 
 # %%
 grown = results["domains"]
 rival_rows = {"pairs only": lambda m: grown[f"pairs only, {m}"]["matched"],
-              "copy": lambda m: grown[f"ensemble, {m}"]["copy"]}
+              "copy": lambda m: grown[f"ensemble, {m}"]["copy"],
+              "line": lambda m: grown[f"ensemble, {m}"]["line"]}
 leads = {m: {f"ahead of {name}": more(grown[f"ensemble, {m}"]["matched"], rival(m))
              for name, rival in rival_rows.items()} for m in (3, 5, 8)}
 pd.DataFrame({f"{m} domains": {"matched": f"{over_seeds(grown[f'ensemble, {m}']['matched']):.2f}",
@@ -1302,7 +1321,9 @@ pd.DataFrame({f"{m} domains": {"matched": f"{over_seeds(grown[f'ensemble, {m}'][
               | {name: f"{v:.2f}" for name, v in leads[m].items()} for m in leads}).T
 
 # %%
-assert all(v.low > 0 for row in leads.values() for v in row.values())
+assert all(v.low > 0 for row in leads.values() for name, v in row.items() if "line" not in name)
+assert all(v.mean <= 0 <= v.high for row in leads.values() for v in [row["ahead of line"]])
+assert min(min(grown[f"ensemble, {m}"]["line"]) for m in leads) > .999
 assert min(min(grown[f"ensemble, {m}"]["matched"]) for m in leads) > .7
 all_partners = grown["all partners, 5, equal work"]["matched"]
 saved = more(grown["ensemble, 5"]["matched"], all_partners)
@@ -1310,7 +1331,7 @@ assert saved.mean > 0 > saved.low
 over_seeds(all_partners), saved
 
 # %% [markdown]
-# It does. With three, five and eight domains nearly all is matched, and the ensemble is ahead of both rivals each time. For the same work, meeting all partners is not better: its mean is lower, and the interval of the difference holds zero.
+# It does. With three, five and eight domains nearly all is matched, and the ensemble is ahead of *pairs only* and *copy* each time. It is not ahead of the affine map, which matches everything on all eight seeds, because the true maps of this set are affine. For the same work, meeting all partners is not better: its mean is lower, and the interval of the difference holds zero.
 #
 # ## One encoder for a domain: a fair comparison
 # In the ensemble a domain has one encoder, and all partners share it. Does sharing help, or does it only save networks? We compare three ways to use the same number of weights, with three or five domains and two complete examples:
@@ -1334,13 +1355,15 @@ pd.DataFrame({f"{name}, {m} domains": {
     "weights": f"{shared[f'{name}, {m}']['weights']:,}",
     "matched": f"{over_seeds(shared[f'{name}, {m}']['matched']):.2f}",
     "worst seed": f"{min(shared[f'{name}, {m}']['matched']):.2f}",
-    "ensemble ahead by": f"{behind(name, m):.2f}"} for m in (3, 5) for name in ways_to_share}).T
+    "ensemble ahead by": f"{behind(name, m):.2f}" if name != "ensemble" else ""}
+    for m in (3, 5) for name in ways_to_share}).T
 
 # %%
 for m in (3, 5):
     sizes = [shared[f"{name}, {m}"]["weights"] for name in ways_to_share]
     assert sizes[0] == max(sizes) and min(sizes) > .96 * max(sizes)
     assert behind("each two", m).mean < 0 and behind("one network", m).high < 0
+assert min(shared["one network, 3"]["matched"]) > .999
 assert all(sum(key.startswith(f"{name}:") for key in results["sharing tuning"]) == 4
            for name in ways_to_share)
 
@@ -1351,7 +1374,7 @@ claim("One encoder for a domain matches more than a model for each two of equal 
       ours=behind("each two", 3), baseline=0, holds=behind("each two", 3).low > 0, expect=False)
 
 # %% [markdown]
-# In this course's setting the claim does not hold. With equal weights the ensemble is not ahead of a model for each two; its mean is lower, with three domains and with five. One network for all domains is ahead of the ensemble both times. With three domains it matches everything, on all eight seeds. (The settings were chosen with three domains only.) A likely reason, which we have not tested: the views of this set are turned copies of one ring, and a network that is told the domain starts with nearly the same map for all of them. So what the ensemble saves here is networks and work, not pairs.
+# In this course's setting the claim does not hold. With equal weights the ensemble is not ahead of a model for each two; its mean is lower, with three domains and with five. One network for all domains is ahead of the ensemble both times. With three domains it matches everything, on all eight seeds. (The settings were chosen with three domains only.) A likely reason, which we have not tested: the views of this set are turned copies of one ring, and a network that gets the domain as an input starts with nearly the same map for all of them. So the ensemble needs fewer networks and less work here, but not fewer pairs.
 #
 # ## Pairs in a chain
 # All domains share one latent. Suppose that there are pairs of A with B, and pairs of B with C, but no pair of A with C.
@@ -1394,10 +1417,54 @@ claim("Domains that were never seen together are matched through a third", paper
       holds=ways["A to C"].low > over_seeds(shares["turned", 0]).high)
 
 # %% [markdown]
-# A is matched with C for seven seeds of eight. In the eighth the share is a fifth, as for a reflection.
+# A is matched with C for seven seeds of eight. In the eighth the share is a fifth, as for a reflection. Is the ensemble needed for this? Three rivals have the same pairs. The same networks learn from the pairs alone, with the rate that the benchmark chose for them. They translate A to C directly, or to B first and then to C. And two affine maps are composed, from A to B and from B to C.
+
+# %%
+class ChainAlone(Chain):
+    "Trained on the pairs alone."
+    turns = "GE"
+
+    def loss_GE(self, t):
+        return self.paired_error(t)
+
+pairs_alone = train(steps(500), world(domains=3), ChainAlone, 3e-4, domains=3, pairs=12)
+by_pairs = one_way(pairs_alone, 0, 2)
+
+def hit_C(points):
+    "The share of translations of A, points (8, n, 2) in C, that land on the mode they came from."
+    nearest, _ = view(pairs_alone.modes, 2).assign(points.flatten(0, 1))
+    return (nearest.unflatten(0, (8, -1)) == translated(pairs_alone)[0]).float().mean(1)
+
+with torch.no_grad():
+    nets, in_B = pairs_alone.players.nets, translated(pairs_alone)[2][:, 0, 1]
+    in_C = translate_domains(nets["E"].each, nets["G"].each, in_B[:, None].expand(-1, 3, -1, -1))
+by_two_steps = hit_C(in_C[:, 1, 2])
+
+# %%
+def affine(a, b, ridge: float = .01):
+    "The affine map from a to b, both (runs, n, 2), as a function."
+    one = lambda v: torch.cat([v, torch.ones_like(v[..., :1])], -1)
+    a = one(a)
+    best = torch.linalg.solve(a.mT @ a + ridge * torch.eye(3), a.mT @ b)
+    return lambda x: one(x) @ best
+
+shown = pairs_alone.game.views(pairs_alone.players.nets["shown"].x)
+views = translated(pairs_alone)[1]
+to_B, to_C = affine(shown[:, 0, :6], shown[:, 1, :6]), affine(shown[:, 1, 6:], shown[:, 2, 6:])
+by_lines = hit_C(to_C(to_B(views[:, 0])))
+
+# %%
+rivals_of_chain = {"pairs only": by_pairs, "pairs only, through B": by_two_steps, "lines": by_lines}
+lead = {name: more(chained["A to C"], v) for name, v in rivals_of_chain.items()}
+assert fast_mode() or lead["pairs only"].low > 0 and min(by_lines) > .99
+pd.DataFrame({name: {"A to C": f"{over_seeds(v):.2f}", "ensemble ahead by": f"{lead[name]:.2f}"}
+              for name, v in rivals_of_chain.items()}).T
+
+# %% [markdown]
+# The ensemble is clearly ahead of the direct translation of *pairs only*. A likely reason, which we have not tested: the pairs alone do not make the codes of A and of C agree, while the critics compare the codes of every domain with one prior. The composed affine maps match everything, on all eight seeds. The second row shows what the networks on the pairs alone reach if they go through B.
 #
 # ## Digits in three styles
-# Points are easy to judge, but nobody has points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from two each.
+# Points are easy to judge, but real data are rarely points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from five rates and four ridges.
 
 # %%
 pictures = results["pictures"]
@@ -1422,6 +1489,8 @@ def sheet_of(k: int):
 figure, panels = axes(1, 2, size=(4.2, 1.7))
 for ax, k in zip(panels, (0, 30)):
     image_grid(ax, sheet_of(k), 10, f"{k} pairs")
+    ax.set_axis_on()
+    ax.set(yticks=[4, 13, 22], yticklabels=["scan", "negative", "edges"], xticks=[])
 Picture(figure, "Ten digits, and below them their translations to negatives and to edges: "
                 "without pairs other digits, with thirty pairs mostly the same digit")
 
@@ -1432,8 +1501,10 @@ def lead_of(rival: str, k: int):
 lead_table = {f"ahead of {rival}, {k} pairs": lead_of(rival, k)
               for k in (30, 100) for rival in ("pairs only", "copy", "line")}
 assert all(v.low > 0 for name, v in lead_table.items() if "line" not in name)
-assert max(pictures["ensemble, 0"]["matched"]) < .2
-assert min(pictures["ensemble, 30"]["matched"]) > .85
+assert of_pictures("ensemble, 0").low < .1 < of_pictures("ensemble, 0").high < .2
+assert max(pictures["ensemble, 0"]["matched"]) < .25
+assert min(pictures["ensemble, 30"]["matched"]) > .9
+assert all(v.high < 0 for name, v in lead_table.items() if "line" in name)
 pd.DataFrame({name: {"difference": f"{v:.2f}"} for name, v in lead_table.items()}).T
 
 # %%
@@ -1447,14 +1518,14 @@ claim("With thirty pairs the ensemble matches more digits than an affine map of 
       ours=lead_of("line", 30), baseline=0, holds=lead_of("line", 30).low > 0, expect=False)
 
 # %% [markdown]
-# Without pairs the share is near chance on every seed, on pictures as on points. With thirty pairs the ensemble is ahead of the same networks on the pairs alone, and of copying. But an affine map of the pixels is ahead of all of them: the negative is affine, and the edges nearly so. On data of yours, try it first. (Fully connected players, 300 steps. Both kinds of networks chose the larger of their two rates. Convolutional players were not measured.)
+# Without pairs the mean share is near one tenth, and no seed reaches a quarter. With thirty pairs the ensemble is ahead of the same networks on the pairs alone, and of copying. But an affine map of the pixels is ahead of all of them. The negative is an affine function of the scan. On data of yours, try an affine map first. (Fully connected players, 300 steps. Convolutional players were not measured.)
 #
 # ## The paper's parts: faithful, simplified, left out
 # | Part | Here |
 # |---|---|
 # | one encoder, decoder and joint critic for each domain | faithful |
 # | outer, semi and inner cycle, all L1 | faithful: averages where their code has sums over domains and partners. The weights 10, 10 and 5 of their command are settings here |
-# | every domain with every other in each step | simplified: one partner in each step, and another one in the next. That is what makes the cost of a step linear |
+# | every domain with every other in each step | simplified: one partner in each step, and another one in the next. This makes the cost of a step linear |
 # | adversarial loss | the logistic loss of chapter 2.2; with `least_squares`, `sample_share=.2` and `encoder_term=False` that of their image code. For two domains, a test compares both losses with loops over their sums |
 # | more than two domains | simplified: their sums give a sample of the prior the weight 0.2 for $m-1$ translations of weight 0.8 each, ours one for one |
 # | encoders against the critics | as in their code for text; their image code leaves it out, as `encoder_term=False` does |
@@ -1464,7 +1535,7 @@ claim("With thirty pairs the ensemble matches more digits than an affine map of 
 # | residual convolutional networks, 256×256 pixels | left out; ours are fully connected, or small convolutional ones |
 # | photographs, label maps and sketches (Cityscapes), text with emoji | left out; none of the paper's experiments is repeated, and its scores are not quoted, since we read only its abstract and its code |
 #
-# So what we have of the paper's settings are losses, weights and prior; data and networks are ours.
+# So the losses, weights and prior are those of the paper's code; data and networks are ours.
 #
 # ## Under your hands: the number of pairs
 # Choose a set, a number of pairs and a seed. Which of the ten maps did this seed find without pairs in the turned set? With how many pairs is the map right? Which seeds are wrong in the star?
@@ -1660,7 +1731,7 @@ grade_pairs(answer)
 # answer = sum(5 / k for k in range(1, 6))
 # ```
 #
-# This is the problem of the coupon collector. It explains why sixteen pairs of the star show all modes on most seeds only.
+# This is the problem of the coupon collector. More than 11.4 pairs are needed in many draws: sixteen show all five modes with probability 0.86.
 #
 # </details>
 
@@ -1700,10 +1771,10 @@ grade_cycle(answer)
 # ## Recap
 # - At the optimum the critics' losses and the cycles are the same for any relabelling that keeps the distribution of a view. The mutual information of a table is the same for any relabelling.
 # - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples shows the error, but needs whole examples.
-# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows, and unpaired data help. If it does not, all modes but one must be seen in a pair; unpaired data made the matching worse here.
-# - Compare with what the pairs alone can do: copying, an affine map, the same networks.
+# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows. With two or three pairs unpaired data helped these networks, but an affine map of the pairs matched as much. If the map does not keep neighbours, all modes but one must be seen in a pair; unpaired data made the matching worse here.
+# - Compare with what the pairs alone can do: copying, an affine map, the same networks. On these data the affine map was the best of the three, except in the star.
 # - The number of networks is linear in the domains. The work of a step is linear, too, if each domain has one partner in a step. With equal weights, one network for all domains matched more here than the ensemble.
-# - Domains never seen together can be matched through a third.
+# - Domains never seen together can be matched through a third. Networks that learned from the pairs alone matched less directly, and composed affine maps of the pairs matched everything.
 # - Samples that start from codes plus noise are good, those from the normal prior are not. The codes are needed in sampling, not in training.
 #
 # **For later.**
@@ -1717,12 +1788,12 @@ grade_cycle(answer)
 #
 # 1. All invertible maps that keep the distribution of a view. They can be put before the encoder of this view, and their inverse behind its decoder. Equal distributions stay equal, and closed cycles stay closed.
 # 2. Its axis goes through one mode, which stays in place. The four others change places in pairs.
-# 3. That no information was lost on the way. It does not prove that a translation lands on the right mode.
+# 3. It proves that no information was lost on the way. It does not prove that a translation lands on the right mode.
 # 4. A batch holds both views of the same things in the same rows, for example if the rows are not shuffled for each view. A loss that compares rows then uses the pairs.
 #
 # </details>
 #
-# **References.** Z. Chen, Z. Yang, X. Wang, X. Liang, X. Yan, G. Li, L. Lin, *Multivariate-information adversarial ensemble for scalable joint distribution matching*, ICML 2019. V. Dumoulin et al., *Adversarially learned inference*, ICLR 2017. J.-Y. Zhu et al., *Unpaired image-to-image translation using cycle-consistent adversarial networks*, ICCV 2017. W. J. McGill, *Multivariate information transmission*, 1954.
+# **References.** Z. Chen, Z. Yang, X. Wang, X. Liang, X. Yan, G. Li, L. Lin, *Multivariate-information adversarial ensemble for scalable joint distribution matching*, ICML 2019 (arXiv 1907.03426). C. Li et al., *ALICE: Towards understanding adversarial learning for joint distribution matching*, NeurIPS 2017. V. Dumoulin et al., *Adversarially learned inference*, ICLR 2017. J.-Y. Zhu et al., *Unpaired image-to-image translation using cycle-consistent adversarial networks*, ICCV 2017. W. J. McGill, *Multivariate information transmission*, 1954.
 
 # %% [markdown]
 # ## The graders
