@@ -1,10 +1,7 @@
-"""Small sets for tests to serve from this machine, a catalogue that takes them for the published ones, and a folder of pages."""
+"""Small sets for tests to serve from this machine, and a catalogue that takes them for the published ones."""
 
-import functools
 import gzip
-import http.server
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,19 +48,6 @@ def as_published(known: DataSet, folder: Path) -> DataSet:
         content = _sha256(path, gzip.open) if path.name.endswith("ubyte.gz") else ""
         return Published(path.name, path.stat().st_size, _sha256(path), content)
     return replace(known, files=tuple(file(folder / f.name) for f in known.files), room=min(known.room, 10 ** 7))
-
-
-@contextmanager
-def pages_served(folder: Path) -> Iterator[str]:
-    """The address at which a browser finds the pages in a folder."""
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 @contextmanager

@@ -2,26 +2,12 @@
 
 import pytest
 import torch
+from browsing import FAINT
 from test_report import NASTY, nasty_report
 
 from modelab.evaluation.compare import compare_all
 from modelab.evaluation.compare_command import _page
 from modelab.evaluation.report import Example, html_document, MissingKind
-
-# WCAG 2: the contrast of each text with what lies behind it; below 4.5 it is hard to read
-FAINT = """() => {
-  const parts = c => c.match(/[\\d.]+/g).map(Number);
-  const light = c => { const [r, g, b] = parts(c).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-                       return .2126 * r + .7152 * g + .0722 * b; };
-  const behind = e => { for (; e; e = e.parentElement) {
-      const c = getComputedStyle(e).backgroundColor; if (parts(c)[3] !== 0) return c; } return "rgb(255, 255, 255)"; };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (texts.nextNode()) {
-    const e = texts.currentNode.parentElement;
-    if (!texts.currentNode.textContent.trim() || ["STYLE", "SCRIPT"].includes(e.tagName)) continue;
-    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) found.push(e.outerHTML.slice(0, 99)); }
-  return found; }"""
 
 
 @pytest.fixture(scope="module")

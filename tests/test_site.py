@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from browsing import FAINT, pages_served, watch
 from run_notebooks import notebooks, number
-from serving import pages_served
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
@@ -71,6 +72,13 @@ def test_every_picture_has_a_text_and_nothing_is_loaded_from_elsewhere(gathered)
                 assert all(len(html.unescape(alt)) > 5 for alt in re.findall(r'<img [^>]*?alt="([^"]*)"', shown)), name
                 assert len(re.findall("<img ", shown)) == len(re.findall(r"<img [^>]*?\balt=", shown)), name
                 assert not re.search(r"""(?:src=["']|@import |url\(["']?)https?:""", shown), name
+
+
+def test_no_chapter_is_heavy(gathered):
+    texts, figures = gathered
+    for name, text in texts.items():
+        pictures = sum((figures / picture).stat().st_size for picture in set(re.findall(r"[0-9a-f]{16}\.png", text)))
+        assert len(text.encode()) + pictures < 2.7e6, f"{name}: with its pictures and the navigation a page stays below 3 MB"
 
 
 def test_every_public_name_is_in_the_reference():
@@ -135,9 +143,16 @@ def test_a_copy_installs_where_modelab_is_missing_and_does_nothing_elsewhere(tmp
     assert not any(re.match("## The graders", c.source) for c in book.cells)
 
 
-def test_no_badge_is_made_as_long_as_there_is_no_repository():
-    assert copies.badge_links(Path("index.ipynb"), "") == []
-    assert set(copies.settings()) == {"version", "repository"}
+@pytest.mark.parametrize("repository, badges", [("owner/name", ["Colab", "Kaggle", "Binder", "download"]), ("", [])])
+def test_every_chapter_page_has_its_badges_once_there_is_a_repository(repository, badges, tmp_path):
+    for path in filter(number, notebooks(ROOT)):
+        inside = path.relative_to(ROOT / "nbs").as_posix()
+        first = json.loads(pages.chapter(path, tmp_path, set(), repository))["cells"][0]["source"]
+        line = next(line for line in first.splitlines() if " of one CPU core · " in line)
+        found = dict(re.findall(r"\[(\w+)\]\((https:[^)]+)\)", line))
+        assert list(found) == badges and all(f"/{inside}" in url or f"={inside}" in url for url in found.values()), inside
+        assert all(repository in url for url in found.values()) and ("make lab" in line) == (not badges)
+    assert copies.badge_links(Path("index.ipynb"), "") == [] and set(copies.settings()) == {"version", "repository"}
 
 
 def test_the_citation_names_the_version():
@@ -155,7 +170,8 @@ def test_the_built_pages_are_small_and_their_links_lead_somewhere(built):
 
     for page in built.rglob("*.html"):
         text = page.read_text("utf-8")
-        assert len(text.encode()) < 3e6, page
+        pictures = {page.parent / source for source in re.findall(r'<img [^>]*?src="([^":]+)"', text)}
+        assert len(text.encode()) + sum(picture.stat().st_size for picture in pictures) < 3e6, page
         for link in map(html.unescape, LOCAL.findall(re.sub(r"<script.*?</script>", "", text, flags=re.S))):
             target, _, anchor = link.partition("#")
             if re.match(r"(https?|data|mailto):", target):
@@ -182,19 +198,12 @@ def page(site, chromium):
 
 
 def test_the_site_in_a_browser(page, site):
-    faults, sizes = [], {}
-    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: faults.append(str(e)))
-    page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else faults.append(r.url))
+    faults, sizes = watch(page, site), {}
     page.on("response", lambda r: sizes.update({r.url: len(r.body())}) if r.url.startswith(site) else None)
     page.goto(site + "index.html")
     page.wait_for_timeout(500)
     assert sum(size for url, size in sizes.items() if not url.endswith(".png")) < 300_000
-    for width, scheme in ((1280, "light"), (400, "dark")):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
-        page.goto(site + "nbs/1_game/03_lab.html")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    page.goto(site + "nbs/1_game/03_lab.html")
     recording = page.locator(".lab").first
     recording.scroll_into_view_if_needed()
     before = recording.locator(".lab-step").inner_text()
@@ -205,12 +214,21 @@ def test_the_site_in_a_browser(page, site):
     assert not faults, faults[:5]
 
 
-@pytest.mark.parametrize("name", ["index.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html",
-                                  "api/losses.html", "LEDGER.html"])
-def test_axe_finds_nothing_serious(page, site, name):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
-    for scheme in ("light", "dark"):
+# The workflow `pages` looks at every page; elsewhere one of each kind is enough. Contrast takes axe most of its time.
+EVERY = os.environ.get("MODELAB_EVERY_PAGE", "") not in ("", "0")
+KINDS = ["index.html", "nbs/part1.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html", "api/losses.html", "LEDGER.html"]
+
+
+@pytest.mark.parametrize("name", sorted(p.relative_to(BUILT).as_posix() for p in BUILT.rglob("*.html")) if EVERY else KINDS)
+def test_a_page_fits_says_no_error_and_axe_finds_nothing_serious(page, site, name):
+    axe, faults = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"), watch(page, site)
+    rules = {"color-contrast": {"enabled": not EVERY or name in KINDS}}
+    page.goto(site + name)
+    for width, scheme in ((1280, "light"), (400, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
-        page.goto(site + name)
-        found = axe.Axe().run(page).response["violations"]
-        assert not [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert not (faint := page.evaluate(FAINT)), (width, scheme, faint[:5])
+        found = axe.Axe().run(page, options={"resultTypes": ["violations"], "rules": rules}).response["violations"]
+        assert not [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")], (width, scheme)
+    assert not faults, faults[:5]
