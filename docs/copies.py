@@ -3,7 +3,7 @@
     python docs/copies.py build/colab        # refuses as long as settings.ini names no repository
 
 A notebook that is opened alone finds no modelab. The first cell of a copy installs the wheel that was built from the same
-commit, and does nothing where modelab is there. The stored notebooks stay as they are.
+commit, and does nothing where modelab is there. The stored notebooks stay as they are. `docs/try_copies.py` runs them all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "colab"  # where the workflow `pages` puts the copies and the wheel
+WITHOUT_CUDA = "--extra-index-url https://download.pytorch.org/whl/cpu"  # Binder has no graphics card, and little room
 INSTALL = '''# Installs modelab where it is missing, and does nothing where it is there.
 import importlib.util
 if importlib.util.find_spec("modelab") is None:
@@ -53,19 +54,20 @@ def badge_links(inside: Path, repository: str) -> list[tuple[str, str]]:
             ("download", f"https://raw.githubusercontent.com/{repository}/{BRANCH}/{inside.as_posix()}")]
 
 
-def copy_of(text: str, inside: Path, repository: str, version: str) -> str:
-    """A notebook's learner's edition with the links and the first cell."""
+def copy_of(text: str, inside: Path, repository: str, version: str, wheel: Path | None = None) -> str:
+    """A notebook's learner's edition with the links and the first cell, which installs `wheel`; default: that beside the copies."""
     from modelab.course.chapters import learner_edition
     book = json.loads(learner_edition(text))
     links = " · ".join(f"[{name}]({url})" for name, url in badge_links(inside, repository))
+    needed = f"modelab[colab] @ {wheel.resolve().as_uri()}" if wheel else requirement(repository, version)
     book["cells"][1:1] = [
         {"cell_type": "markdown", "id": "badges", "metadata": {}, "source": f"Open this chapter in {links}."},
         {"cell_type": "code", "id": "install", "metadata": {}, "execution_count": None, "outputs": [],
-         "source": INSTALL.format(requirement=requirement(repository, version))}]
+         "source": INSTALL.format(requirement=needed)}]
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_copies(folder: Path, repository: str, version: str) -> list[Path]:
+def write_copies(folder: Path, repository: str, version: str, wheel: Path | None = None) -> list[Path]:
     """Write a copy of each chapter, and what Binder reads; returns the copies."""
     sys.path[:0] = [str(ROOT), str(ROOT / "data_scripts")]
     from run_notebooks import notebooks
@@ -73,10 +75,10 @@ def write_copies(folder: Path, repository: str, version: str) -> list[Path]:
     for path in notebooks(ROOT):
         inside = path.relative_to(ROOT / "nbs")
         (folder / inside).parent.mkdir(parents=True, exist_ok=True)
-        text = copy_of(path.read_text(encoding="utf-8"), inside, repository, version)
+        text = copy_of(path.read_text(encoding="utf-8"), inside, repository, version, wheel)
         (folder / inside).write_text(text, encoding="utf-8")
         written.append(folder / inside)
-    (folder / "requirements.txt").write_text(requirement(repository, version) + "\n", encoding="utf-8")
+    (folder / "requirements.txt").write_text(f"{WITHOUT_CUDA}\n{requirement(repository, version)}\n", encoding="utf-8")
     (folder / "runtime.txt").write_text("python-3.12\n", encoding="utf-8")
     return written
 
