@@ -14,7 +14,8 @@ Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, iml
 Density models          fit_gaussian_mixture(x), fit_kernel_density(x) with sample and log_prob
 Unpaired domains        exchange_domains, cycle_losses, paired_loss, translate_domains
 Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load;
-                        with_labels(network) for conditional players
+                        with_labels(network) for conditional players;
+                        recommended(game, steps): settings to begin with, for points
 Games                   Game to inherit from; Minimax, Wasserstein, ClippedWasserstein,
                         ZeroCentred, BiGAN, PairwiseBiGAN, IMLE, IMLEGAN and every other
                         registered game, by its class name
@@ -43,7 +44,7 @@ _PUBLIC = {
               "max_gradient_penalty wasserstein_gradient_penalty as_critic",
     "densities": "fit_gaussian_mixture fit_kernel_density",
     "domains": "exchange_domains cycle_losses paired_loss translate_domains",
-    "training": "Run Game with_labels label_predictor",
+    "training": "Run Game with_labels label_predictor recommended",
     "tables": "HexaGAN",
     "lab": "Lab",
 }

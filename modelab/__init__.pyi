@@ -49,6 +49,7 @@ from .training.run import Run as Run
 from .training.game import Game as Game
 from .networks.layers import with_labels as with_labels
 from .methods.label_predictor import label_predictor as label_predictor
+from .training.recommended import recommended as recommended
 from .methods.tabular_estimator import HexaGAN as HexaGAN
 from .lab.panel import Lab as Lab
 from .methods.bigan import BiGAN as BiGAN

@@ -5,10 +5,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from helpers import seeded
+from modelab.__main__ import main
 from modelab.core.registry import make
 from modelab.course.family_map import beside, plot_family, verdict
 from modelab.data.digits import digits
@@ -24,6 +26,8 @@ from modelab.methods.pairwise import PairwiseBiGAN
 from modelab.methods.wasserstein import Wasserstein
 from modelab.networks.players import Networks
 from modelab.training.distributed import Job
+from modelab.training.optimiser import Schedule
+from modelab.training.recommended import recommended, RECOMMENDED
 from modelab.training.run import Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -267,3 +271,40 @@ def test_the_map_names_what_it_shows_and_refuses_nothing_to_show(tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["family.py", "picture", "--out", str(out)])
     family.main()
     assert (tmp_path / "family.png").read_bytes() == plot_family(rows, names=("the penalty", "BiGAN")).png
+
+
+# Settings to begin with
+
+KINDS_BY_NAME = {kind.__name__.lower(): method for method, kind in family.KINDS.items()}
+
+
+@pytest.mark.parametrize("name", sorted(RECOMMENDED))
+def test_the_recommended_setting_is_the_best_of_the_recorded_tuning(name):
+    rows = family.Record(family.FILE, 2000, None).rows["tune"]
+    method, modes = KINDS_BY_NAME[name], random_modes(1002)
+    best = family.SETTINGS[method][family.best(method, lambda *what: rows[family.title(*what)])]
+    shared = dict(modes=modes, runs=2, seed=1, batch=32, device="cpu")
+    tuned = Run(best.game(family.KINDS[method], modes, 4), average=best.average, standardise=True, **shared).step(4)
+    ours = Run(**shared, **recommended(name, steps=4)).step(4)
+    assert torch.equal(tuned.sample(20), ours.sample(20)) and tuned.average == ours.average
+
+
+def test_bad_arguments_of_recommended():
+    assert get_args(get_type_hints(recommended)["game"]) == tuple(sorted(RECOMMENDED))
+    with pytest.raises(ValueError, match="game: .*minimal"):
+        recommended("minimal")
+    for steps in (0, 2.5, "many"):
+        with pytest.raises((TypeError, ValueError), match="^steps"):
+            recommended("bigan", steps=steps)
+    assert recommended("bigan", 100)["game"].optimiser.schedule == Schedule("linear", 100)
+
+
+def test_the_command_trains_with_recommended_settings(tmp_path, capsys):
+    small = ["--runs", "2", "--steps", "3", "--batch", "16", "--device", "cpu"]
+    assert main(["train", "bigan", "ring", "--recommended", *small, "--set", "width=8", "--out", str(tmp_path / "run")]) == 0
+    job = Job.read(tmp_path / "run")
+    assert job.average == .99 and job.standardise is True and job.game["width"] == 8
+    assert job.game["lr"] == {"D": 4e-3, "E": 4e-3, "G": 4e-3} and job.game["schedule"]["steps"] == 3
+    for arguments, says in (["bigan", "digits"], "--recommended: expected a set of points"), (["vae", "ring"], "game: "):
+        capsys.readouterr()
+        assert main(["train", *arguments, "--recommended", *small]) == 2 and says in capsys.readouterr().err

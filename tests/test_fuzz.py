@@ -180,7 +180,7 @@ EXPLICIT = {
                                                          frame=points(3, 2, 2, seed=1)),
     "methods.currents.flat_penalty": lambda: dict(form=critic),
     "methods.currents.AngleGenerator": lambda: dict(net=nn.Linear(3, 2), angles=1),
-    **{f"methods.currents.tangent_{name}": lambda: dict(x=pictures()) for name in ("down", "right", "turn")},
+    **{f"methods.currents.tangent_{name}": lambda: dict(x=pictures()) for name in ("down", "right", "turn", "grow")},
     "methods.priors.HistogramPrior": lambda: dict(p=shares(8)),
     "methods.priors.midpoint_shares": lambda: dict(p=shares(8)),
     "methods.priors.fit_prior": lambda: dict(spread=.3, bins=16),
@@ -225,7 +225,7 @@ WRITTEN = {name: frozenset(words.split()) for name, words in {  # arguments that
 CARRIES = set("""core.checks.check_tensors core.checks.check_logits evaluation.protocols.kl networks.layers.Linear
 evaluation.protocols.total_variation networks.convolutional.fold_runs networks.convolutional.unfold_runs
 data.readers.pictures_to_floats evaluation.interpolation.slerp evaluation.interpolation.interpolation_position
-methods.priors.rescaled_lerp methods.currents.tangent_down
+methods.priors.rescaled_lerp methods.currents.tangent_down methods.currents.tangent_grow
 methods.currents.tangent_right methods.currents.tangent_turn methods.tabular.hide_cells""".split())  # NaN comes out as it went in, or is a hole in a table
 LEFT_OUT = {  # layers, modules and names that are not tried here, with the reason
     "course": "tools of the chapters, which an author calls; test_course, test_exercises, test_edition",
@@ -254,6 +254,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.readers.join_parts": "is given parts by the functions that read or compute them; chapter 6.5",
     "data.readers.show_parts": "gives back what it was given, with a bar; chapter 6.5",
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
+    "training.recommended": "takes a name and a count; test_family",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     **{f"evaluation.{name}": "works on files; test_report, test_compare" for name in
        "audit_command.check_outputs compare_command.interval_picture".split()},

@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from run_notebooks import ROOT, ChapterError, notebooks
 
 from modelab.__main__ import main
+from modelab.course.family_map import beside
 from modelab.training.board_tables import mean_ranks
 from modelab.training.leaderboard import read_board_file
 
@@ -179,6 +180,13 @@ def test_the_table_of_methods_says_what_is_recorded():
         row = next(line for line in ledger.splitlines() if claim in line)
         assert ours in row and theirs in row, row
         assert claim.startswith("HexaGAN") or theirs.lstrip("0") in readme()
+
+
+def test_the_sentences_on_random_sets_say_what_is_recorded():
+    rows = json.loads((ROOT / "benchmarks/family.json").read_text(encoding="utf-8"))["report"]
+    r1, penalty = (beside(rows, method, "BiGAN")["all sets"] for method in ("R1", "PairwiseBiGAN"))
+    assert f"less total variation than BiGAN on {r1['better']} of {r1['sets']} random sets, more on {r1['worse']} |" in readme()
+    assert penalty["sets"] == 100 and penalty["modes"]["better"] > penalty["modes"]["worse"] and penalty["worse"] > penalty["better"]
 
 
 def number_word(n):

@@ -19,6 +19,7 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """train a method on known modes and print what it covers
 
     modelab train minimax ring
+    modelab train bigan ring --recommended
     modelab train zerocentred photos/ --size 32 --set kind=conv --out faces
     modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
     modelab train --resume digits
@@ -48,6 +49,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default="float32", help="float32 or bf16 (default float32)")
     add("--average", type=float, default=0.,
         help="running average of G's weights, e.g. 0.999 (default none)")
+    add("--recommended", action="store_true",
+        help="for points: the settings that were best on random sets; --set changes them")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
     _add_folder_arguments(parser)

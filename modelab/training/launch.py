@@ -25,6 +25,7 @@ from ..data.readers import is_archive
 from ..evaluation.coverage import PROTOCOLS, coverage_table
 from .checkpoints import list_checkpoints, run_config
 from .distributed import Job, connect_ranks, handle_sigterm, train_job
+from .recommended import recommended
 from .run import Run
 
 # %% auto #0
@@ -97,14 +98,27 @@ def _set_of(modes: str, size: int | None, skip_bad: bool = False) -> Any:
             raise ValueError(f"{option}: it is for a folder of pictures, got {modes}")
     return modes
 
+# %% ../../nbs/6_workshop/15_commands.ipynb #03043f5f
+def _settings_to_begin_with(args: argparse.Namespace, modes: Any, steps: int) -> dict[str, Any]:
+    "The game's spec, `average` and `standardise`, before `--set`."
+    if not args.recommended:
+        return {"game": {"name": args.game}, "average": args.average, "standardise": "auto"}
+    if len(event := make("modes", modes).event) != 1:
+        raise ValueError(f"--recommended: expected a set of points, got examples of shape "
+                         f"{tuple(event)}")
+    found = recommended(args.game, steps)
+    average = args.average or found["average"]
+    return found | {"game": found["game"].spec, "average": average}
+
 # %% ../../nbs/6_workshop/15_commands.ipynb #68b8635d
 def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
-        game = {"name": args.game, **read_settings(args.set or [])}
         modes = _set_of(args.modes, args.size, args.skip_bad)
-        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch, args.average,
-                   args.shards, args.precision)
+        begin = _settings_to_begin_with(args, modes, steps)
+        game = begin.pop("game") | read_settings(args.set or [])
+        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch,
+                   shards=args.shards, precision=args.precision, **begin)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 

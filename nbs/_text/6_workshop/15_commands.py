@@ -66,6 +66,7 @@ from modelab.data.readers import is_archive
 from modelab.evaluation.coverage import PROTOCOLS, coverage_table
 from modelab.training.checkpoints import list_checkpoints, run_config
 from modelab.training.distributed import Job, connect_ranks, handle_sigterm, train_job
+from modelab.training.recommended import recommended
 from modelab.training.run import Run
 
 # %%
@@ -607,6 +608,7 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """train a method on known modes and print what it covers
 
     modelab train minimax ring
+    modelab train bigan ring --recommended
     modelab train zerocentred photos/ --size 32 --set kind=conv --out faces
     modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
     modelab train --resume digits
@@ -640,6 +642,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default="float32", help="float32 or bf16 (default float32)")
     add("--average", type=float, default=0.,
         help="running average of G's weights, e.g. 0.999 (default none)")
+    add("--recommended", action="store_true",
+        help="for points: the settings that were best on random sets; --set changes them")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
     _add_folder_arguments(parser)
@@ -774,6 +778,22 @@ def _set_of(modes: str, size: int | None, skip_bad: bool = False) -> Any:
     return modes
 
 # %% [markdown]
+# With `--recommended` a job begins with the settings of chapter [6.20](20_random_sets.ipynb). They are for points.
+
+# %%
+#| export training.launch
+def _settings_to_begin_with(args: argparse.Namespace, modes: Any, steps: int) -> dict[str, Any]:
+    "The game's spec, `average` and `standardise`, before `--set`."
+    if not args.recommended:
+        return {"game": {"name": args.game}, "average": args.average, "standardise": "auto"}
+    if len(event := make("modes", modes).event) != 1:
+        raise ValueError(f"--recommended: expected a set of points, got examples of shape "
+                         f"{tuple(event)}")
+    found = recommended(args.game, steps)
+    average = args.average or found["average"]
+    return found | {"game": found["game"].spec, "average": average}
+
+# %% [markdown]
 # A new job is made from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
 
 # %%
@@ -781,10 +801,11 @@ def _set_of(modes: str, size: int | None, skip_bad: bool = False) -> Any:
 def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
-        game = {"name": args.game, **read_settings(args.set or [])}
         modes = _set_of(args.modes, args.size, args.skip_bad)
-        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch, args.average,
-                   args.shards, args.precision)
+        begin = _settings_to_begin_with(args, modes, steps)
+        game = begin.pop("game") | read_settings(args.set or [])
+        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch,
+                   shards=args.shards, precision=args.precision, **begin)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 

@@ -45,8 +45,22 @@ import torch
 from modelab.core.seeding import derive_seed
 
 # %%
+#| export training.recommended
+"Settings that were the best of eight on fifty random sets of points."
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from modelab.core.registry import make
+from modelab.core.signatures import checked, Count
+
+# %%
+import pandas as pd
+
+from modelab.core.statistics import interval
 from modelab.course.claims import recorded
 from modelab.data.mixtures import mixture, ring
+from modelab.training.run import Run
 
 # %% [markdown]
 # ## Six shapes
@@ -518,10 +532,120 @@ assert counted["modes"]["equal"] == 3  # one seed of three gains: the interval h
 assert counted["all modes of the other"] == 0
 
 # %% [markdown]
-# The recorded map of the pair-wise penalty (chapter [2.3](../2_inverse/03_pairwise.ipynb)) and BiGAN, each with the best of its eight settings, after 2,000 steps. It holds the sets that are recorded for both so far, in the order of their numbers:
+# The recorded map of the pair-wise penalty (chapter [2.3](../2_inverse/03_pairwise.ipynb)) and BiGAN, each with the best of its eight settings, after 2,000 steps:
 
 # %%
 reported = recorded("family").get("report", [])
 mapped = pairs_of(reported, "PairwiseBiGAN", "BiGAN")
 print(f"{len(mapped)} of 100 sets are recorded")
 plot_family(reported, names=("the penalty", "BiGAN")) if mapped else "not recorded here"
+
+# %% [markdown]
+# On grids and lines the penalty lowers the TV more often than it raises it. On clusters, nested rings and rings it is the other way round. On sets in one or two dimensions it never lowers the TV for sure. Modes are gained on more sets than they are lost, except on clusters and rings. Why the kinds differ is not known.
+
+# %%
+if mapped:
+    by_kind = beside(reported)
+    assert all(by_kind[kind]["better"] > by_kind[kind]["worse"] for kind in ("grid", "line"))
+    assert all(by_kind[k]["better"] < by_kind[k]["worse"] for k in ("clusters", "nested", "ring"))
+    assert by_kind["1–2 dimensions"]["better"] == 0
+    kinds = {row["kind"] for row, _ in mapped} - {"clusters", "ring"}
+    assert all(by_kind[k]["modes"]["better"] > by_kind[k]["modes"]["worse"] for k in kinds)
+
+# %% [markdown]
+# R1 ([1.4](../1_game/04_wasserstein.ipynb)) has no encoder, and it is the best GAN of the leaderboard. Its settings were chosen and reported in the same way. The mean and its interval over the sets, of each method:
+
+# %%
+methods = sorted({row["method"] for row in reported})
+
+
+def over_sets(method: str, measure: str) -> str:
+    "Mean over the sets of the mean over seeds, with its interval."
+    rows = [row[measure] for row in reported if row["method"] == method]
+    return f"{interval([sum(v) / len(v) for v in rows], low=0, high=1):.2f}"
+
+
+# %%
+kept_measures = "captured", "high_quality", "tv"
+pd.DataFrame({m: [over_sets(m, k) for k in kept_measures] for m in methods}, kept_measures).T
+
+# %%
+against = {name: beside(reported, "R1", name)["all sets"] for name in ("BiGAN", "PairwiseBiGAN")}
+assert all(found["better"] > 3 * found["sets"] / 4 and found["worse"] < 5
+           for found in against.values())
+assert all(found["modes"]["better"] > 20 > 2 > found["modes"]["worse"]
+           for found in against.values())
+pd.DataFrame({name: {word: found[word] for word in WORDS} for name, found in against.items()})
+
+# %% [markdown]
+# The table counts the sets on which the TV of R1 is better, equal or worse. R1 is better than either game with an encoder on more than three quarters of the sets. A discriminator of pairs has a harder task than one of examples, and it had as many units and steps here. So if you need no encoder, take R1.
+
+# %% [markdown]
+# ## Settings to begin with
+# The defaults of a game are those of the chapter that explains it. On random sets other settings were better. `recommended` returns the setting that had the least TV on the 50 sets of the tuning, of eight that were tried for each game. The rates are for standardised data. An average runs over about 1 / (1 - `average`) steps of the weights of G.
+
+# %%
+#| export training.recommended
+RECOMMENDED: dict[str, dict[str, Any]] = {
+    "bigan": {"lr": {"D": 4e-3, "G": 4e-3, "E": 4e-3}, "average": .99, "schedule": "linear",
+              "stochastic": True},
+    "pairwisebigan": {"lr": {"D": 4e-3, "G": 2e-3, "E": 2e-3}, "average": .99, "stochastic": True,
+                      "weight": .3},
+    "zerocentred": {"lr": {"D": 4e-3, "G": 4e-3}, "average": .99, "schedule": "linear"},
+}
+
+# %% [markdown]
+# The networks are as in the tuning: two layers of 64 units, and latents as long as an example, but of two numbers at least. A schedule ends where the training ends, so the function asks for the number of steps.
+
+# %%
+#| export training.recommended
+@checked
+def recommended(game: Literal["bigan", "pairwisebigan", "zerocentred"],  # of those that were tuned
+                steps: Count = 2000,  # of the whole training; the settings were tried with 2,000
+                ) -> dict[str, Any]:
+    """What to give `Run` for a training on points: `game`, `average` and `standardise`.
+
+    The settings were the best of eight on 50 random sets of 3 to 40 modes in 1 to 8 dimensions.
+    They were not tried on pictures. `ValueError` for a game that was not tuned.
+
+    The command `modelab train bigan ring --recommended` takes them, too.
+    """
+    chosen = {"betas": (0., .99)} | RECOMMENDED[game]
+    average = chosen.pop("average", 0.)
+    if "schedule" in chosen:
+        chosen["schedule"] = {"shape": chosen["schedule"], "steps": steps}
+    return {"game": make("game", {"name": game, "kind": "mlp", "width": 64, "depth": 2, **chosen}),
+            "average": average, "standardise": True}
+
+# %%
+run = Run(modes=ring(), runs=2, device="cpu", **recommended("bigan", steps=2000)).step(3)
+assert run.scale is not None and run.average == .99
+run.game.optimiser
+
+# %% [markdown]
+# How much is it? All eight settings of each game were tried on the sets 0 to 7. This table has the mean TV of the defaults and of the chosen setting on these eight sets. The setting was chosen on them and on 42 more, so here it has an advantage. On the reported sets above only the chosen settings were trained.
+
+# %%
+tried = recorded("family").get("tune", [])
+last = {(r["method"], r["name"]) for r in tried if r["set"] == 49}  # tried on all 50 sets
+
+# %%
+def mean_tv(method: str, name: str, sets: range) -> float:
+    "Mean over sets and seeds of what is recorded of a setting."
+    seeds = [v for r in tried if (r["method"], r["name"]) == (method, name) and r["set"] in sets
+             for v in r["tv"]]
+    return sum(seeds) / len(seeds)
+
+
+# %%
+rounds = range(50), range(8)
+chosen = {m: min((n for of, n in last if of == m), key=lambda n: mean_tv(m, n, rounds[0]))
+          for m in sorted({m for m, _ in last})}
+
+# %%
+gained = [(m, mean_tv(m, "defaults", rounds[1]), n, mean_tv(m, n, rounds[1]))
+          for m, n in chosen.items()]
+assert all(ours < default for _, default, _, ours in gained)
+
+# %%
+pd.DataFrame(gained, columns=["method", "defaults", "setting", "chosen"]).round(3)
