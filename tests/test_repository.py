@@ -21,6 +21,8 @@ import pytest
 from ledger import module
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pyflakes.checker import Checker
+from pyflakes.messages import UnusedImport
 from run_notebooks import ROOT, notebooks, number
 
 HAND_WRITTEN = {"__init__.py"}
@@ -337,3 +339,34 @@ def test_metadata_is_said_once_or_the_same(root):
     assert mismatches(bad, *files)[:4] == [
         "version: settings.ini 9.9", "requires-python differs", "torch>=99: constraints.txt has 2.13.0",
         "absent: not pinned in constraints.txt"]
+
+
+# imports that nothing uses
+
+ON_PURPOSE = {"sklearn.experimental.enable_iterative_imputer", "torch._dynamo", "no_such_package"}  # imported for what the import does
+
+
+def unused_imports(code: str) -> list[str]:
+    """The names that Python code imports and never uses."""
+    found = [message.message_args[0] for message in Checker(ast.parse(code)).messages if isinstance(message, UnusedImport)]
+    return [name for name in found if name not in ON_PURPOSE]
+
+
+def lines_of(path: Path) -> str:
+    """A file's code; of a notebook, that of all its cells without magics."""
+    if path.suffix == ".py":
+        return path.read_text(encoding="utf-8")
+    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", "\n".join(cells), flags=re.M)
+
+
+def test_unused_imports_are_noticed():
+    assert unused_imports("import math, os\nfrom a import b as c, d\nprint(os, d)\n") == ["math", "a.b as c"]
+    assert not unused_imports("import torch._dynamo\nimport os\n__all__ = ['os']\n")
+
+
+@pytest.mark.parametrize("folder", ["modelab", "nbs", "tests", "benchmarks", "data_scripts", "docs", "examples"])
+def test_every_import_is_used(folder):
+    files = notebooks(ROOT) if folder == "nbs" else [p for p in sorted((ROOT / folder).rglob("*.py")) if p.name != "__init__.py"]
+    found = {p.relative_to(ROOT).as_posix(): names for p in files if (names := unused_imports(lines_of(p)))}
+    assert not found

@@ -71,7 +71,6 @@ from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_unif
 from modelab.core.checks import error_message
 from modelab.core.plotting import FAKE, REAL, Picture, axes
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, fast_mode
 from modelab.course.notebooks import patch
 
 # %% [markdown]

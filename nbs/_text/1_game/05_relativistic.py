@@ -34,9 +34,9 @@ from modelab.training.game import AdversarialGame
 
 # %%
 from modelab.core.checks import error_message
-from modelab.core.plotting import ACCENT, axes, FAKE, Picture, REAL
+from modelab.core.plotting import axes, FAKE, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, fast_mode, recorded, steps
+from modelab.course.claims import claim, recorded, steps
 from modelab.data.mixtures import ring
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.networks.layers import mlp

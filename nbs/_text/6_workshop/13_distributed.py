@@ -57,7 +57,6 @@ from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 from modelab.losses.penalties import gradient_penalty
 from modelab.methods.minimax import Minimax
-from modelab.methods.wasserstein import Wasserstein
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 here = Path(tempfile.mkdtemp())
