@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "colab"  # where the workflow `pages` puts the copies and the wheel
+AT_HOME = ("A file that was downloaded opens in VS Code (with its extensions Python and Jupyter) or in JupyterLab; choose a kernel with "
+           "Python 3.11 or newer. The next cell installs what is missing.")
 WITHOUT_CUDA = "--extra-index-url https://download.pytorch.org/whl/cpu"  # Binder has no graphics card, and little room
 INSTALL = '''# Installs modelab where it is missing, and does nothing where it is there.
 import importlib.util
@@ -61,7 +63,7 @@ def copy_of(text: str, inside: Path, repository: str, version: str, wheel: Path 
     links = " · ".join(f"[{name}]({url})" for name, url in badge_links(inside, repository))
     needed = f"modelab[colab] @ {wheel.resolve().as_uri()}" if wheel else requirement(repository, version)
     book["cells"][1:1] = [
-        {"cell_type": "markdown", "id": "badges", "metadata": {}, "source": f"Open this chapter in {links}."},
+        {"cell_type": "markdown", "id": "badges", "metadata": {}, "source": f"Open this chapter in {links}. {AT_HOME}"},
         {"cell_type": "code", "id": "install", "metadata": {}, "execution_count": None, "outputs": [],
          "source": INSTALL.format(requirement=needed)}]
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"

@@ -133,6 +133,7 @@ def test_a_copy_installs_where_modelab_is_missing_and_does_nothing_elsewhere(tmp
     book = nbformat.reads(text, as_version=4)
     nbformat.validate(book)
     assert "colab.research.google.com/github/owner/name/blob/colab/0_start/01_first_gan.ipynb" in book.cells[1].source
+    assert "VS Code" in book.cells[1].source
     ran = []
     monkeypatch.setattr("subprocess.run", lambda command, check: ran.append(command))
     exec(book.cells[2].source, {})
