@@ -682,6 +682,8 @@ assert taken["attention"][-1] > 10 * taken["convolution of 3×3"][-1]
 # %%
 far = fit_critics(add_self_attention(conv_discriminator((3, 8, 8), 16, 8, seeds), generator=seeds))
 dense = fit_critics(mlp((3, 8, 8), (), 64, runs=8, generator=seeds))
+
+# %%
 deeper = conv_discriminator((3, 8, 8), 16, 8, seeds)
 deeper.convs.append(Conv(32, 32, 3, 1, 8, seeds))
 results |= {"with attention": evaluate(far), "dense net": evaluate(dense),
@@ -710,6 +712,7 @@ def weights(net) -> int:
 # %%
 sizes = {"convolutions": weights(convolutional), "with attention": weights(far),
          "dense net": weights(dense), "one more convolution": weights(deeper)}
+# %%
 assert min(sizes["dense net"], sizes["one more convolution"]) > 1.5 * sizes["with attention"]
 assert fast_mode() or min(results[name]["accuracy"].mean for name in sizes
                           if name != "convolutions") > .95
@@ -724,6 +727,7 @@ def with_attention():
     seeds = [torch.Generator().manual_seed(r) for r in range(8)]
     return add_self_attention(conv_discriminator((3, 8, 8), 16, 8, seeds), generator=seeds)
 
+# %%
 others = [evaluate(fit_critics(with_attention(), first)) for first in (10 ** 4, 10 ** 6)]
 assert fast_mode() or min(found["accuracy"].mean for found in others) > .95
 others
@@ -1174,6 +1178,7 @@ def largest_norm(net) -> float:
     return max(torch.linalg.matrix_norm(layer.weight.detach().flatten(2), 2).max().item()
                for layer in net.modules() if parametrize.is_parametrized(layer, "weight"))
 
+# %%
 short = Run(SAGAN(networks=Networks("conv", width=8, attention="D")), twins(), runs=2, batch=16,
             device="cpu")
 norms = [largest_norm(short.step(10).players.nets["D"]) for _ in range(10)]
@@ -1436,6 +1441,8 @@ assert all(row["chosen"] == max(scores[arm], key=scores[arm].get) for arm, row i
 with_it, without = (played[arm]["overlap"] for arm in ("both", "neither"))
 gain = interval([a - b for a, b in zip(with_it, without)])
 above = sum(v > limit for v in with_it)
+
+# %%
 noise = (limit * (1 - limit) / 2000) ** .5  # standard error of an overlap near the limit
 clear = sum(v > limit + 2 * noise for v in with_it)
 assert above == 6 and clear == 5 and max(without) < limit
@@ -1540,6 +1547,8 @@ scene(0., 4)
 
 # %%
 controls[0].value = 1.
+
+# %%
 left = {strength: evaluate(scaled(strength))["accuracy"].mean for strength in (0., .5, 1.)}
 weight_of_empty = looks(far, one.expand(8, 1, 3, 8, 8))[:, 0, 12].amax(1)  # place 12, by seed
 assert fast_mode() or abs(left[0.] - .5) < .1 and weight_of_empty.max() > .5
