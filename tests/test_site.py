@@ -215,9 +215,32 @@ def test_the_site_in_a_browser(page, site):
     assert not faults, faults[:5]
 
 
+def test_the_tables_of_the_leaderboard_are_sorted_and_filtered(page, site):
+    faults = watch(page, site)
+    page.goto(site + "benchmarks/leaderboard.html")
+    ring = page.locator("section#ring-8-modes-protocol-fair table")
+    column = lambda at: [row.locator("td").nth(at).inner_text() for row in ring.locator("tbody tr").all()]
+    methods = column(0)
+    ring.get_by_role("button", name="method").click()
+    assert ring.locator("th").first.get_attribute("aria-sort") == "ascending"
+    begins = [name[:4].casefold() for name in column(0)]
+    assert column(0)[:2] == methods[:2] and begins[2:] == sorted(begins[2:])  # a perfect generator and noise stay on top
+    modes = ring.get_by_role("button", name="modes captured")
+    modes.click()
+    modes.click()
+    values = [float(text.split()[0]) for text in column(2)[2:]]
+    assert values == sorted(values, reverse=True) and len(set(values)) > 2 and sorted(column(0)) == sorted(methods)
+    page.get_by_label("Show only rows with").fill("ring R1")
+    shown = [row.inner_text() for row in page.locator("article tbody tr:visible").all()]
+    assert shown and all("R1" in text for text in shown) and len(shown) < 4
+    page.get_by_label("Show only rows with").fill("")
+    assert ring.locator("tbody tr:visible").count() == len(methods) and not faults
+
+
 # The workflow `pages` looks at every page; elsewhere one of each kind is enough. Contrast takes axe most of its time.
 EVERY = os.environ.get("MODELAB_EVERY_PAGE", "") not in ("", "0")
-KINDS = ["index.html", "nbs/part1.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html", "api/losses.html", "LEDGER.html"]
+KINDS = ["index.html", "nbs/part1.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html", "api/losses.html", "LEDGER.html",
+         "benchmarks/leaderboard.html"]
 
 
 @pytest.mark.parametrize("name", sorted(p.relative_to(BUILT).as_posix() for p in BUILT.rglob("*.html")) if EVERY else KINDS)
