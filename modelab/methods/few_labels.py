@@ -153,7 +153,7 @@ class FewLabels(ZeroCentred):
         "The classifier that labels the whole set; yours, or one that is trained at the first call."
         source = 1 + LABEL_SOURCES.index(self.label_source)
         if self.predictor is None and t.predictor.trained != source:
-            g, more = t._generators("predictor"), t.real(4096, "unlabelled")
+            g, more = t.stream("predictor"), t.real(4096, "unlabelled")
             x, y = more, torch.full(more.shape[:2], -1, device=more.device)
             if self.label_source == "predicted":
                 x, y = self.known_examples(t)
@@ -185,8 +185,8 @@ class FewLabels(ZeroCentred):
     def real(self, t: Any) -> tuple[Tensor, Tensor, Tensor]:
         "A real batch, the classes that D is given, and those that are known, -1 elsewhere."
         if self.label_source == "all":
-            x, y = t._run.real_with_labels(t.batch, t._generators("data"))
-            return t._shape_reals(x), y, y
+            x, y = t.real_with_labels(t.batch)
+            return x, y, y
         if self.label_source in ("predicted", "clustered", "single"):
             x = t.real(t.batch)
             y = self.guess_labels(t, x)

@@ -190,9 +190,9 @@ def label_predictor(x: Batch, y: Tensor,  # examples; their classes, -1 where un
                     features: Count = 128, steps: Count = 300, batch: Count = 64,
                     lr: StepSize = 2e-3, rotation_weight: NonNegative = 1.,
                     generator: Generators = None) -> LabelPredictor:
-    """A classifier trained on few labelled examples, and on rotations of others if they are
-    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Its weights are
-    frozen. `ValueError` or `TypeError` for classes or shapes that do not fit together."""
+    """A trained classifier of few labelled examples (Lucic et al. 2019); its weights are frozen.
+    x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Square pictures are turned, too.
+    `ValueError` or `TypeError` for classes or shapes that do not fit together."""
     check_classes(y, x.shape[:max(1, getattr(y, "ndim", 1))], classes, -1)
     event, runs = tuple(x.shape[y.ndim:]), None if y.ndim == 1 else len(y)
     check_shape("more", more, (*y.shape[:-1], *more.shape[y.ndim - 1:y.ndim], *event))

@@ -22,6 +22,7 @@
 # | ceiling | The value of a measure for a perfect generator with infinitely many samples. | [0.4](0_start/04_coverage.ipynb) |
 # | checkpoint | A file with the whole state of a run, from which the run goes on with the same bits. | [1.2](1_game/02_training.ipynb) |
 # | claim | A sentence about a measurement that could be false, stored with its numbers and a verdict. | [0.2](0_start/02_evidence.ipynb) |
+# | class accuracy | The share of samples in which a classifier finds the class that was asked for. | [5.8](5_icml2019/08_few_labels.ipynb) |
 # | co-training | The training of a classifier together with a GAN, so that each uses the output of the other. | [5.8](5_icml2019/08_few_labels.ipynb) |
 # | confidence interval | A range that covers the true value in a stated share of repetitions, such as 95 %. | [0.2](0_start/02_evidence.ipynb) |
 # | convolution | A layer that applies the same small filter at every place of a picture. | [0.5](0_start/05_networks.ipynb) |
@@ -38,6 +39,7 @@
 # | encoder | A network that maps an example to a latent, in the direction opposite to the generator. | [2.1](2_inverse/01_encoder.ipynb) |
 # | exchangeable | Said of examples whose order does not matter for their joint distribution. | [4.2](4_evidence/02_audit.ipynb) |
 # | experiment | A long training that is recorded once and whose first steps are replayed and compared at each run. | [0.2](0_start/02_evidence.ipynb) |
+# | F1 score | The harmonic mean of two shares: the right ones of the rows assigned to a class, and the assigned ones of its rows. | [5.9](5_icml2019/09_tabular.ipynb) |
 # | fade | The slow change from a small network to a grown one, by a weighted sum of both outputs. | [3.4](3_inclusion/04_growing.ipynb) |
 # | false alarm | A result that reports a fault where there is none. | [4.2](4_evidence/02_audit.ipynb) |
 # | fast mode | The mode for tests, in which chapters train few steps and claims get no verdict. | [0.2](0_start/02_evidence.ipynb) |
@@ -98,7 +100,7 @@
 # | power | The probability that a test finds a fault that is there. | [4.5](4_evidence/05_compare.ipynb) |
 # | precision | The share of samples that lie in the region of the real data. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | prior | The distribution from which latents are drawn. | [2.1](2_inverse/01_encoder.ipynb) |
-# | projection discriminator | A discriminator that takes a label into account by an inner product with the label's embedding. | [5.7](5_icml2019/07_attention.ipynb) |
+# | projection discriminator | A discriminator that takes a label into account by an inner product with the label's embedding. | [5.8](5_icml2019/08_few_labels.ipynb) |
 # | R1 | A gradient penalty that keeps the discriminator's gradient small at real examples. | [1.4](1_game/04_wasserstein.ipynb) |
 # | recall | The share of real examples that lie in the region of the samples. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | reconstruction | The example that the generator makes from the latent that an encoder found for an example. | [2.2](2_inverse/02_bigan.ipynb) |
@@ -112,6 +114,7 @@
 # | schedule | A rule that changes the learning rate during training. | [1.2](1_game/02_training.ipynb) |
 # | seed | The number that starts the random numbers, so that a run can be repeated. | [0.1](0_start/01_first_gan.ipynb) |
 # | self-attention | A layer in which every place of a picture takes a weighted mean over all other places. | [5.7](5_icml2019/07_attention.ipynb) |
+# | self-supervision | Training on a task whose labels come from the examples themselves, such as by how much a picture was turned. | [5.8](5_icml2019/08_few_labels.ipynb) |
 # | spectral normalisation | The division of a layer's weights by their largest singular value. | [5.7](5_icml2019/07_attention.ipynb) |
 # | stacked digits | Pictures with a digit in each of three channels, which gives 1,000 modes. | [0.3](0_start/03_modes.ipynb) |
 # | stream | The random numbers for one purpose, such as the latents of one seed. | [1.2](1_game/02_training.ipynb) |

@@ -61,7 +61,7 @@ def by_zeros(D, h, y, logits):
 # %% ../../../nbs/5_icml2019/08_few_labels.ipynb #587492e7
 @exercise(accepts=[by_average],
           rejects=[functools.partial(by_average, cut=False), by_zeros,
-                   functools.partial(by_average, known=False),
+                   functools.partial(by_average, known=False), torch.no_grad()(by_average),
                    lambda D, h, y, logits: D.score(h, infer_labels(y, logits)),
                    lambda D, h, y, logits: by_average(D, h, y, logits) - D.score(h)])
 def grade_soft(soft_score):
@@ -70,6 +70,7 @@ def grade_soft(soft_score):
     y = torch.tensor([2, -1, 0, -1])
     logits = torch.tensor([[0., 1., 2.]] * 4, requires_grad=True)
     scores = soft_score(D, h, y, logits)
+    assert scores.requires_grad, "D must learn from these scores: they have no gradient"
     every = torch.stack([D.score(h, torch.full((4,), k)) for k in range(3)], -1)
     assert torch.allclose(scores[y >= 0], every[[0, 2], [2, 0]], atol=1e-5), \
         "a known label must be used as it is: compare with D.score(h, y)"

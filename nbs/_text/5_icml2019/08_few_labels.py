@@ -87,7 +87,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Four baselines that copy
-# A **class-conditional** generator $G(z,y)$ gets a class $y$ beside its noise, and should draw that class. It can fail in two ways. It may not *cover* the data. Or it may not *obey*: its samples are not of the class that was asked for. So we measure both. For the first we use the Fréchet distance to held-out scans, and show the recall of chapter 4.1 beside it. For the second we use the share of samples in which the classifier of chapter [0.3](../0_start/03_modes.ipynb) finds the class that was asked for.
+# A **class-conditional** generator $G(z,y)$ gets a class $y$ beside its noise, and should draw that class. It can fail in two ways. Its samples may not cover the data. Or they may not be of the class that was asked for. So we measure both. For the first we use the Fréchet distance between the pixels of samples and of held-out scans, and show the recall beside it (both chapter [4.1](../4_evidence/01_precision_recall.ipynb)). The second is the **class accuracy**: the share of samples in which the classifier of chapter [0.3](../0_start/03_modes.ipynb) finds the class that was asked for.
 
 # %%
 scans, g = digits(), torch.Generator().manual_seed(0)
@@ -101,18 +101,18 @@ len(new), scans.judge
 def measured(x, asked) -> dict:
     "Both measures of a set of pictures, and the recall of chapter 4.1."
     return {"Fréchet": frechet_distance(new, x),
-            "obeys": (scans.assign(x)[0] == asked).float().mean().item(),
+            "class accuracy": (scans.assign(x)[0] == asked).float().mean().item(),
             "recall": precision_recall(new, x, k=5).recall}
 
 
 # %% [markdown]
-# We know seven labels of each digit, seventy in all: one scan in twenty. Before any training we build generators that only *copy* scans. They differ in their labels. Their results show what each source of labels allows:
+# We know seven labels of each digit, seventy in all: one scan in twenty. (They are drawn with replacement, so a scan may occur twice.) Before any training we build generators that only *copy* scans. They differ in their labels. Their results show what each source of labels allows:
 # - **labelled only** copies one of the seventy;
 # - **random** copies any scan, under a random label;
 # - **nearest** copies any scan, under the label of the most similar of the seventy;
 # - **all labels** copies any scan under its true label.
 #
-# **Predict:** which of the first three has the smallest Fréchet distance, and which obeys best?
+# **Predict:** which of the first three are near the data, and which have the right classes?
 
 # %%
 def copies(supply: str, g: torch.Generator, n: int = 1000):
@@ -144,12 +144,14 @@ copied = {supply: averaged([measured(*bag) for bag in seeds]) for supply, seeds 
 sheet(copied)
 
 # %% [markdown]
-# The seventy scans have the right classes, but they do not cover the data: their Fréchet distance is about five times that of *all labels*, which is a fair sample. (Their recall is zero, because the ball around a picture that occurs many times has radius zero.) Copies under random labels cover the data, but only one in ten has the right class. Copies under the label of the nearest neighbour cover the data, too, and nine labels of ten are right. For comparison, the same numbers for noise:
+# The seventy scans have the right classes, but they do not cover the data: their Fréchet distance is about five times that of *all labels*, which is a fair sample of the data. (Their recall is zero, because the ball around a picture that occurs many times has radius zero.) The other three hand out the same scans, so they have the same distance. They differ in their labels alone: of the random ones only one in ten is right, of those of the nearest neighbour nine in ten. For comparison, the same numbers for noise:
 
 # %%
 fair, few_scans = copied["all labels"], copied["labelled only"]
 assert 4.5 < few_scans["Fréchet"].mean / fair["Fréchet"].mean < 5.5
-assert copied["random"]["obeys"].high < .12 and copied["nearest"]["obeys"].low > .85
+assert copied["random"]["Fréchet"] == copied["nearest"]["Fréchet"] == fair["Fréchet"]
+assert copied["random"]["class accuracy"].high < .12
+assert copied["nearest"]["class accuracy"].low > .85
 
 # %%
 dots = torch.rand(1000, 1, 8, 8, generator=g) * 2 - 1
@@ -249,7 +251,7 @@ x, y = torch.randn(6, 2, generator=g, dtype=torch.float64), torch.tensor([0, 1, 
 assert torch.allclose(D(x, y), log_density(x, m[y]) - log_density(x, n[y]))
 
 # %% [markdown]
-# **A common error.** Much code writes $y$ as a row with a single 1 in it (*one-hot*), and an unknown label as a row of zeros. The projection of zeros is zero. $D$ then ignores the class, without an error message. Here an unknown label is $-1$, and $D$ refuses it. For a score without a class, leave the argument out.
+# **An error to avoid.** The authors' code writes $y$ as a row with a single 1 in it (*one-hot*), and an unknown label as a row of zeros. Such a row must not reach the projection. The projection of zeros is zero, so $D$ would ignore the class, without an error message. Here an unknown label is $-1$, and $D$ refuses it. For a score without a class, leave the argument out.
 
 # %%
 zeros = D(x) + (D.e(x) * torch.zeros(6, 3)).sum(-1)     # what a row of zeros would have said
@@ -552,9 +554,9 @@ def label_predictor(x: Batch, y: Tensor,  # examples; their classes, -1 where un
                     features: Count = 128, steps: Count = 300, batch: Count = 64,
                     lr: StepSize = 2e-3, rotation_weight: NonNegative = 1.,
                     generator: Generators = None) -> LabelPredictor:
-    """A classifier trained on few labelled examples, and on rotations of others if they are
-    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Its weights are
-    frozen. `ValueError` or `TypeError` for classes or shapes that do not fit together."""
+    """A trained classifier of few labelled examples (Lucic et al. 2019); its weights are frozen.
+    x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Square pictures are turned, too.
+    `ValueError` or `TypeError` for classes or shapes that do not fit together."""
     check_classes(y, x.shape[:max(1, getattr(y, "ndim", 1))], classes, -1)
     event, runs = tuple(x.shape[y.ndim:]), None if y.ndim == 1 else len(y)
     check_shape("more", more, (*y.shape[:-1], *more.shape[y.ndim - 1:y.ndim], *event))
@@ -624,7 +626,7 @@ Examples = Annotated[Tensor, Finite("*runs batch *event")]
 
 
 # %% [markdown]
-# So clusters need no new class: we write the centres into the head $c$.
+# So clusters need no new network: we write the centres into the head $c$.
 
 # %%
 #| export methods.label_predictor
@@ -672,7 +674,7 @@ assert fast_mode() or purity < right["classifier"].min() - .1
 purity
 
 # %% [markdown]
-# Far fewer than with seventy labels.
+# This is a much smaller share than with seventy labels.
 
 # %% [markdown]
 # ## Co-training: labels that change during the training (S²GAN-CO)
@@ -683,7 +685,7 @@ purity
 #
 # with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper has the hinge loss and spectral norm instead of both.) Without the last term, and with $\hat y$ from the classifier that was trained beforehand, this is the loss of S²GAN.
 #
-# **Another common error.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by choosing the class with the highest score for each scan. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
+# **A second error to avoid.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by choosing the class with the highest score for each scan. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
 
 # %%
 x = torch.randn(6, 2, generator=g, dtype=torch.float64)
@@ -720,6 +722,8 @@ leak(soft)
 # | random label, single label, clustering | `"random"`, `"single"`, `"clustered"` |
 # | all labels (BigGAN) | `"all"` |
 # | not in the paper: the nearest neighbour; the labelled examples alone | `"nearest"`, `"left out"` |
+#
+# BigGAN (Brock et al. 2019) is the class-conditional GAN with all labels that the paper builds on and compares with.
 #
 # Each seed draws its own labelled examples of each class, once, and keeps them. A latent ends with its class, one-hot. With *inferred*, *nearest* and *random* one real example of sixteen in each batch is labelled, so that the head $c$ learns in every step.
 
@@ -885,7 +889,7 @@ def fixed_predictor(self: FewLabels, t: Any) -> nn.Module:
     "The classifier that labels the whole set; yours, or one that is trained at the first call."
     source = 1 + LABEL_SOURCES.index(self.label_source)
     if self.predictor is None and t.predictor.trained != source:
-        g, more = t._generators("predictor"), t.real(4096, "unlabelled")
+        g, more = t.stream("predictor"), t.real(4096, "unlabelled")
         x, y = more, torch.full(more.shape[:2], -1, device=more.device)
         if self.label_source == "predicted":
             x, y = self.known_examples(t)
@@ -931,8 +935,8 @@ def guess_labels(self: FewLabels, t: Any, x: Tensor) -> Tensor:
 def real(self: FewLabels, t: Any) -> tuple[Tensor, Tensor, Tensor]:
     "A real batch, the classes that D is given, and those that are known, -1 elsewhere."
     if self.label_source == "all":
-        x, y = t._run.real_with_labels(t.batch, t._generators("data"))
-        return t._shape_reals(x), y, y
+        x, y = t.real_with_labels(t.batch)
+        return x, y, y
     if self.label_source in ("predicted", "clustered", "single"):
         x = t.real(t.batch)
         y = self.guess_labels(t, x)
@@ -1045,13 +1049,19 @@ assert torch.allclose(G1 - G0, .1 * turned_loss(turn.G(turn.z)), atol=1e-5)
 
 # %% [markdown]
 # ## Ten variants side by side
-# `benchmarks/few_labels.py` trains all variants on the 8×8 digits. For each variant four settings are tried: two weights of R1, times two values of a setting that only this variant has (of the learning rate, if it has none). The one with the least Fréchet distance is chosen on seeds 100 to 103, with 5 % of the labels (seven of each digit) and 300 steps. The chosen one is trained with seeds 0 to 7 for 600 steps. This is far shorter than the paper's training.
-#
-# **Predict:** which variants come near *all labels* in both measures?
+# `benchmarks/few_labels.py` trains all variants on the 8×8 digits. For each variant four settings are tried: two weights of R1, times two values of a setting of its own, such as the weight of the rotations (of the learning rate, if it has none). The one with the least Fréchet distance is chosen on seeds 100 to 103, with 5 % of the labels (seven of each digit) and 300 steps. The chosen one is trained with seeds 0 to 7 for 600 steps. This is far shorter than the paper's training.
 
 # %%
 kept = recorded("few_labels")
 results = {row["setting"]: row for row in kept["digits"]}
+variants = [row["variant"] for row in kept["digits"] if row["share"] == "5 %"]
+chosen = pd.DataFrame({name: results[f"{name}, 5 %"]["chosen"] for name in variants}).T
+chosen.astype(object).rename(columns={"weight": "R1"}).fillna("")
+
+# %% [markdown]
+# (*R1* is its weight. Other values that are left out here are the game's defaults, and a rate of 0.005.)
+#
+# **Predict:** which variants come near *all labels* in both measures?
 
 # %%
 def found(variant: str, what: str = "Fréchet", share: str = "5 %"):
@@ -1072,54 +1082,64 @@ def gap(variant: str, share: str, rival: str = "all labels", rival_share: str = 
     return interval([ours - theirs for ours, theirs in pairs])
 
 # %%
-variants = [row["variant"] for row in kept["digits"] if row["share"] == "5 %"]
-
-# %%
 table = {name: {what: f"{found(name, what):.2f}" for what in
-                ("Fréchet", "obeys", "recall", "labels right")} for name in variants}
+                ("Fréchet", "class accuracy", "recall", "labels right")} for name in variants}
 pd.DataFrame(table).T.assign(worst=[f"{worst(name):.2f}" for name in variants])
 
 # %% [markdown]
-# - *labels right* is the share of right labels among those that $D$ gets for training scans, after the training. *Worst* is the largest Fréchet distance of a seed.
-# - *Single* has one class for all digits, so no digit can be asked for. A cluster is named here by its most frequent digit, which the generator does not know.
+# - *Labels right* is the share of right ones among the labels that are guessed for training scans, after the training. (With *inferred*, *nearest* and *random* labels a sixteenth of each batch has its true label. These are not counted.) *Worst* is the largest Fréchet distance of a seed.
+# - *Single* has one class for all digits, so no digit can be asked for. A cluster is named here by its most frequent digit among 2,000 scans with their true labels. The generator does not know this name.
 # - The floor is a fair sample: *all labels* in the first table, the generators that copy.
 
 # %%
 marks = {"all labels": (REAL, "o"), "labelled only": (FAKE, "x"), "random": (MISSING, "s"),
          "nearest": (REAL, "v"), "S²GAN": (ACCENT, "o"), "S³GAN": (ACCENT, "^"),
-         "S²GAN-CO": (FAKE, "o"), "S³GAN-CO": (FAKE, "^"), "clustered": (MISSING, "D")}
-figure, ax = axes(size=(5.4, 3.2))
-for name, (colour, mark) in marks.items():
-    row = results[f"{name}, 5 %"]
-    ax.plot(row["obeys"], row["Fréchet"], mark, c=colour, mfc="none", label=name, ms=6)
-ax.set(xlabel="obeys: share of samples of the class asked for", ylabel="Fréchet distance",
-       xlim=(0, 1.03), ylim=(0, None))
-ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-Picture(figure, "Eight seeds of nine variants: labelled only obeys and is far from the data; "
-                "random does not obey; most others are in the lower right corner")
+         "S²GAN-CO": (FAKE, "o"), "S³GAN-CO": (FAKE, "^"), "clustered": (MISSING, "D"),
+         "single": (MISSING, "+")}
+figure, panels = axes(1, 2, size=(4.2, 3.4))
+for ax in panels:
+    for name, (colour, mark) in marks.items():
+        row = results[f"{name}, 5 %"]
+        ax.plot(row["class accuracy"], row["Fréchet"], mark, c=colour, mfc="none", label=name, ms=6)
+    ax.set(xlabel="class accuracy", ylabel="Fréchet distance")
+panels[0].set(xlim=(0, 1.03), ylim=(0, None), title="all variants")
+panels[1].set(xlim=(.81, 1), ylim=(.75, 1.22), title="lower right corner, larger")
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
+              frameon=False)
+Picture(figure, "Eight seeds of each variant: labelled only has the right classes and is far from "
+                "the data; random and single have wrong classes; in the corner S²GAN, nearest and "
+                "all labels are lowest, clusters and co-training higher")
 
 # %% [markdown]
 # - *Labelled only* has the right classes and a large distance. *Random* has a smaller distance and wrong classes. So one measure alone would rate one of them well.
 # - S²GAN and the nearest neighbour have fixed labels, and their distance is nearest to that of *all labels*. With co-training fewer labels are right, and the distance is larger.
-# - Random labels cost little distance here: with them it is smaller than with co-training. So on these digits the distance hardly shows whether labels are right. Look at both measures.
-# - The recall, which measures coverage alone, is highest with random labels and with a single one. With rotations it is lower than without.
-# - Clusters obey well once they have a name, but their distance is larger than with one label for all.
+# - Random labels cost little distance here: with them it is smaller than with co-training, seed by seed. So on these digits the distance hardly shows whether labels are right. Look at both measures.
+# - The recall, which measures coverage alone, is highest with random labels and with a single one. It is lower for S³GAN than for S²GAN. But S³GAN has chosen the smaller weight of R1, so the rotations need not be the reason.
+# - Clusters have a high class accuracy once they have a name, but their distance is larger than with one label for all.
 # - No generator has the distance of a fair sample, with any labels.
+
+# %%
+def difference(variant: str, rival: str, what: str = "Fréchet"):
+    "Of two variants with 5 % of the labels, seed by seed."
+    pairs = zip(*(results[f"{name}, 5 %"][what] for name in (variant, rival)))
+    return interval([ours - theirs for ours, theirs in pairs])
 
 # %%
 assert found("labelled only").low > 2 * found("all labels").high
 assert {"S²GAN", "nearest"} == {*sorted(variants, key=lambda name: found(name).mean)[1:3]}
-assert found("S²GAN").high < found("S²GAN-CO").low and found("nearest").high < found("S²GAN-CO").low
+assert found("S²GAN-CO").low > max(found(name).high for name in ("S²GAN", "nearest"))
 assert found("S²GAN-CO", "labels right").high < found("S²GAN", "labels right").low
-assert found("random").mean < found("S²GAN-CO").mean
-assert found("clustered").low > found("single").high and found("clustered", "obeys").low > .8
+assert difference("random", "S²GAN-CO").high < 0 < difference("random", "S²GAN").low
+assert found("clustered").low > found("single").high
+assert found("clustered", "class accuracy").low > .8
 assert min(found(name).low for name in variants) > fair["Fréchet"].high
 
 # %%
 recall = {name: found(name, "recall") for name in variants}
 assert {"random", "single"} == {*sorted(variants, key=lambda name: -recall[name].mean)[:2]}
 assert recall["random"].low > recall["all labels"].high
-assert recall["S³GAN"].high < recall["S²GAN"].low
+assert difference("S³GAN", "S²GAN", "recall").high < 0
+assert chosen["weight"]["S³GAN"] < chosen["weight"]["S²GAN"]
 
 # %%
 {name: f"{gap(name, '5 %'):.2f}" for name in ("random", "S²GAN-CO", "S²GAN")}
@@ -1132,7 +1152,7 @@ assert recall["S³GAN"].high < recall["S²GAN"].low
 shares = ["2.9 %", "5 %", "10 %", "20 %"]
 curves = {name: marks[name] for name in ("S²GAN", "S³GAN", "S²GAN-CO", "S³GAN-CO", "nearest")}
 figure, panels = axes(1, 2, size=(4.3, 3.1))
-for ax, what in zip(panels, ("Fréchet", "obeys")):
+for ax, what in zip(panels, ("Fréchet", "class accuracy")):
     full = found("all labels", what)
     ax.axhspan(full.low, full.high, color=REAL, alpha=.25, lw=0, label="all labels")
     for i, (name, (colour, mark)) in enumerate(curves.items()):
@@ -1145,10 +1165,10 @@ panels[0].set_ylabel("Fréchet distance")
 panels[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 Picture(figure, "Over the share of labels: the Fréchet distance of S²GAN, S³GAN and nearest is "
                 "near the band of all labels, that of the co-trained ones is larger and grows; "
-                "the share of obedient samples rises for all")
+                "the class accuracy rises for all")
 
 # %% [markdown]
-# With more labels the samples of all five variants obey more often. With fixed labels (S²GAN, S³GAN, nearest) the distance is smaller with 20 % of the labels than with 5 %, and near the band of *all labels*. With co-training it is larger at every share, and it *grows* with the share. We do not know why; its settings were chosen with 5 % of the labels. The rotations give a larger mean distance in each of the eight pairs; in one pair eight seeds are enough to show the difference.
+# With more labels the mean class accuracy of all five variants is higher. With fixed labels (S²GAN, S³GAN, nearest) the mean distance is smaller with 20 % of the labels than with 5 %, and near the band of *all labels*; for S³GAN eight seeds are enough to show this. With co-training the distance is larger at every share, and it *grows* with the share. The rotations give a larger mean distance in each of the eight pairs; in one pair eight seeds are enough to show the difference.
 
 # %%
 rotated = [gap(name.replace("²", "³"), share, name, share)
@@ -1157,10 +1177,11 @@ assert all(v.mean > 0 for v in rotated) and sum(v.low > 0 for v in rotated) == 1
 
 # %%
 for name in curves:
-    obeyed = [found(name, "obeys", share).mean for share in shares]
-    assert obeyed == sorted(obeyed)
+    right_class = [found(name, "class accuracy", share).mean for share in shares]
+    assert right_class == sorted(right_class)
     more = gap(name, "20 %", name)
     assert more.low > 0 if name.endswith("CO") else more.mean < 0
+assert gap("S³GAN", "20 %", "S³GAN").high < 0
 
 # %%
 assert all(gap("S²GAN-CO", share).low > gap("S²GAN", share).high for share in shares)
@@ -1170,6 +1191,56 @@ assert all(gap(name, "20 %").mean < .02 for name in curves if not name.endswith(
 {name: f"{gap(name, '20 %'):.2f}" for name in curves}
 
 # %% [markdown]
+# ### Smaller weights
+# In the table of settings co-training has the smaller of the two weights of its class loss, and both variants with rotations have the smaller weight of these. So both weights may have been too large. After this result was seen, we tried smaller ones on the tuning seeds. Here is the distance there by weight, each with the better weight of R1:
+
+# %%
+def tuned(variant: str, own: str) -> dict:
+    "The least mean distance on the tuning seeds for each value of a setting."
+    every = kept["digits tuning"] + kept["smaller weights tuning"]
+    rows = sorted((row["chosen from"][own], sum(row["Fréchet"]) / 4) for row in every
+                  if row["variant"] == variant)
+    return {value: round(min(d for v, d in rows if v == value), 2) for value, _ in rows}
+
+rotations, class_loss = tuned("S³GAN", "rotation_weight"), tuned("S²GAN-CO", "label_weight")
+assert list(rotations.values()) == sorted(rotations.values())
+assert min(class_loss, key=class_loss.get) == .1
+{"S³GAN, rotations": rotations, "S²GAN-CO, class loss": class_loss}
+
+# %% [markdown]
+# The best setting of each was trained with seeds 0 to 7, too:
+
+# %%
+smaller = {row["setting"]: row for row in kept["smaller weights"]}
+pd.DataFrame({name: {what: f"{interval(row[what], low=0):.2f}" for what in
+                     ("Fréchet", "class accuracy", "recall")} | row["chosen"]
+              for name, row in smaller.items()}).T.rename(columns={"weight": "R1"}).fillna("")
+
+# %%
+def change(setting: str, rival: str | None = None, what: str = "Fréchet"):
+    "With the smaller weight minus a row of the first comparison, seed by seed."
+    pairs = zip(smaller[setting][what], results[rival or setting][what])
+    return interval([ours - theirs for ours, theirs in pairs])
+
+for share in shares[1:]:
+    same, other = f"S³GAN, {share}", f"S²GAN, {share}"
+    assert all(change(same, other, what).low < 0 < change(same, other, what).high
+               for what in ("Fréchet", "class accuracy", "recall"))
+    assert change(f"S²GAN-CO, {share}", other).low > 0
+
+# %%
+ends = zip(*(smaller[f"S²GAN-CO, {share}"]["Fréchet"] for share in ("20 %", "5 %")))
+growth = interval([many - few for many, few in ends])
+assert growth.low < 0 < growth.high < gap("S²GAN-CO", "20 %", "S²GAN-CO").low
+assert change("S²GAN-CO, 5 %", "random, 5 %").low < 0 < change("S²GAN-CO, 5 %", "random, 5 %").high
+{"20 % minus 5 %, first weight": f"{gap('S²GAN-CO', '20 %', 'S²GAN-CO'):.2f}",
+ "smaller weight": f"{growth:.2f}"}
+
+# %% [markdown]
+# - **S³GAN.** With the weight 0.03, and now with the same weight of R1 as S²GAN, it cannot be told from S²GAN: at 5, 10 and 20 % the intervals of the differences in distance, class accuracy and recall contain zero. So its larger distance and lower recall above belong to the settings that were chosen there.
+# - **Co-training.** Its distance hardly grows with the share of labels any more, so the growth above belongs to the larger weight. (A possible reason, which we have not tested: from seventy examples the head learns its task soon, and then its loss has a small gradient. With more examples it goes on changing the features that it shares with the scores.) But at each share the distance is still larger than that of S²GAN.
+# - **Random labels.** Eight seeds do not show any more that the distance is smaller with random labels than with co-training.
+#
 # The next sheets show samples with 5 % of the labels, a column for each digit that was asked for.
 
 # %%
@@ -1186,16 +1257,23 @@ Picture(figure, "Samples by the digit asked for: labelled only clean and right; 
 
 # %% [markdown]
 # ## Class by class
-# A mean over classes does not show a single class that fails. Which digits does the classifier of chapter 0.3 find among the samples of class $y$?
+# A mean over classes does not show a single class that fails. Which digits does the classifier of chapter 0.3 find among the samples of class $y$, if not $y$? The diagonal is left out, so that the errors can be seen.
+
+# %%
+def errors(variant: str) -> Tensor:
+    "Share of samples by class asked for (rows) and seen (columns); the right ones are NaN."
+    table = torch.tensor(results[f"{variant}, 5 %"]["confusion"])
+    return table.masked_fill(torch.eye(10) == 1, math.nan)
 
 # %%
 figure, panels = axes(1, 2, size=(4.2, 2.9))
 for ax, name in zip(panels, ("S²GAN", "S²GAN-CO")):
-    shown = ax.imshow(results[f"{name}, 5 %"]["confusion"], cmap="cividis", vmin=0, vmax=1)
+    shown = ax.imshow(errors(name), cmap="cividis", vmin=0, vmax=.1)
     ax.set(title=name, xlabel="class seen", ylabel="class asked for", xticks=range(10),
            yticks=range(10))
 figure.colorbar(shown, ax=panels, shrink=.8, label="share of samples")
-Picture(figure, "Asked for against seen, for S²GAN and S²GAN-CO: a bright diagonal in both")
+Picture(figure, "Wrong classes by the class asked for, for S²GAN and S²GAN-CO: most errors are in "
+                "the rows 9, 8 and 1")
 
 # %%
 by_digit = {name: torch.tensor(results[f"{name}, 5 %"]["confusion"]).diagonal()
@@ -1203,31 +1281,36 @@ by_digit = {name: torch.tensor(results[f"{name}, 5 %"]["confusion"]).diagonal()
 pd.DataFrame({name: v.numpy().round(2) for name, v in by_digit.items()}).T
 
 # %% [markdown]
-# The same three digits, 1, 8 and 9, obey least in all three variants. With predicted labels (S²GAN) the 9 loses most.
+# The same three digits, 1, 8 and 9, have the least class accuracy in all three variants. With predicted labels (S²GAN) that of the 9 loses most. If a sample that should be a 9 is wrong, it is most often taken for a 5; a wrong 1 is most often taken for an 8.
 
 # %%
 assert all(set(v.argsort()[:3].tolist()) == {1, 8, 9} for v in by_digit.values())
 loss = by_digit["all labels"] - by_digit["S²GAN"]
 assert loss.argmax() == 9
-
-# %%
-loss.numpy().round(2)
+for name in ("S²GAN", "S²GAN-CO"):
+    seen = errors(name).nan_to_num(0)
+    assert seen[9].argmax() == 5 and seen[1].argmax() == 8
 
 # %% [markdown]
 # ## Samples can be more accurate than labels
-# Some labels that $D$ gets are wrong. Are the samples wrong as often? We compare with the share of right labels, seed by seed.
+# Some labels that $D$ gets are wrong. Are the samples wrong as often? Here is the class accuracy minus the share of right labels, seed by seed.
 
 # %%
-fixed = ("S²GAN", "nearest")
-assert all(found(name, "obeys").low > found(name, "labels right").high for name in fixed)
-{name: {"labels right": f"{found(name, 'labels right'):.3f}",
-        "samples right": f"{found(name, 'obeys'):.3f}"} for name in fixed}
+def above(variant: str):
+    "Class accuracy of the samples minus the share of right labels, seed by seed."
+    row = results[f"{variant}, 5 %"]
+    return interval([a - b for a, b in zip(row["class accuracy"], row["labels right"])])
+
+fixed, known_share = ("S²GAN", "nearest"), 1 / 16
+assert all(above(name).low > 0 for name in fixed)
+assert found("random", "class accuracy").high < known_share + (1 - known_share) / 10
+{name: f"{above(name):.3f}" for name in fixed}
 
 # %% [markdown]
-# No: in both variants the samples are right more often than the labels. A possible reason, which we have not tested: a wrong label makes a rare pair, such as a 1 among many 9s, and a generator tends to leave rare examples out. Then a loss of modes removes wrong labels.
+# No: in both variants the samples are right more often than the labels. A possible reason, which we have not tested: a wrong label makes a rare pair, such as a 1 among many 9s, and generators often leave rare examples out. With random labels no pair is rare, and it is the other way round. Of the labels of a batch 16 % are right: a sixteenth is known, and of the others one in ten. Of the samples 13 % are right.
 #
 # ## The claims
-# A difference between two variants is taken seed by seed. *Matches* means here: at most a tenth farther from the data than with all labels. This threshold and all others were set before the runs with seeds 0 to 7. The claims also print the difference of *random* labels, for comparison.
+# A difference between two variants is taken seed by seed. The paper has FID, the Fréchet distance of the features of a network that was trained on ImageNet (1.3 million photographs of 1,000 classes). *Matches* means here: at most a tenth farther from the data than with all labels. This threshold and all others were set before the runs with seeds 0 to 7, except where a claim says otherwise. The claims also print the difference of *random* labels, for comparison.
 
 # %%
 def matches(variant: str, share: str) -> bool:
@@ -1260,6 +1343,16 @@ claim("S³GAN with 10 % of the labels matches the distance of all labels",
       holds=matches("S³GAN", "10 %"), expect=False)
 
 # %%
+claim("With a smaller weight of the rotations, tried after the result above was seen, S³GAN with "
+      "10 % of the labels matches the distance of all labels",
+      paper="Lucic et al. 2019", section=setting, figure=abstract,
+      ours=f"{interval(smaller['S³GAN, 10 %']['Fréchet'], low=0)}, worst "
+           f"{max(smaller['S³GAN, 10 %']['Fréchet'])}, "
+           f"difference {change('S³GAN, 10 %', 'all labels, 5 %')}",
+      baseline=f"{found('all labels')}, difference of random labels {null}",
+      holds=change("S³GAN, 10 %", "all labels, 5 %").high < .1 * found("all labels").mean)
+
+# %%
 claim("With 20 % of the labels S³GAN is nearer to the data than with all labels",
       paper="Lucic et al. 2019", section=setting, figure=abstract,
       ours=f"{found('S³GAN', share='20 %')}, worst {worst('S³GAN', '20 %')}",
@@ -1273,7 +1366,17 @@ claim("A classifier trained beforehand brings the generator nearer to the data t
       holds=gap("S²GAN", "5 %", "S²GAN-CO").high < 0)
 
 # %%
-claim("It also brings it nearer than the labels of nearest neighbours", paper="this course",
+pretrained = change("S²GAN-CO, 5 %", "S²GAN, 5 %")  # co-training minus S²GAN
+claim("A classifier trained beforehand brings the generator nearer to the data than co-training "
+      "with a smaller weight of its class loss",
+      paper="this course", section="5 % of the labels, digits; tried after the result was seen",
+      ours=f"{found('S²GAN')}, worst {worst('S²GAN')}",
+      baseline=f"{interval(smaller['S²GAN-CO, 5 %']['Fréchet'], low=0)}, difference {pretrained}",
+      holds=pretrained.low > 0)
+
+# %%
+claim("A classifier trained beforehand also brings the generator nearer than the labels of nearest "
+      "neighbours", paper="this course",
       section="5 % of the labels, digits", ours=f"{found('S²GAN')}, worst {worst('S²GAN')}",
       baseline=f"{found('nearest')}, worst {worst('nearest')}",
       holds=gap("S²GAN", "5 %", "nearest").high < 0, expect=False)
@@ -1285,35 +1388,37 @@ claim("Rotations in the game improve the Fréchet distance", paper="Lucic et al.
       holds=gap("S³GAN", "5 %", "S²GAN").high < 0, expect=False)
 
 # %%
-claim("Trained on the labelled twentieth alone, a generator obeys and loses the data: its Fréchet "
-      "distance is more than twice that of all labels",
+claim("Trained on the labelled twentieth alone, a generator draws the right classes and loses the "
+      "data: its Fréchet distance is more than twice that of all labels",
       paper="this course", section="digits, 7 labels a class", ours=found("labelled only"),
       baseline=found("all labels"),
       holds=found("labelled only").low > 2 * found("all labels").high
-      and found("labelled only", "obeys").low > .95)
+      and found("labelled only", "class accuracy").low > .95)
 
 # %%
 claim("With random labels a generator draws the class asked for hardly more often than chance, "
       "and is farther from the data than with all labels", paper="this course",
-      section="chance is 0.1", ours=f"obeys {found('random', 'obeys')}, Fréchet {found('random')}",
+      section="chance is 0.1",
+      ours=f"class accuracy {found('random', 'class accuracy')}, Fréchet {found('random')}",
       baseline=found("all labels"),
-      holds=gap("random", "5 %").low > 0 and found("random", "obeys").high < .2)
+      holds=gap("random", "5 %").low > 0 and found("random", "class accuracy").high < .2)
 
 # %%
-claim("A generator is more obedient than the fixed labels it was trained on", paper="this course",
-      section="labels of S²GAN, 5 %", ours=found("S²GAN", "obeys"),
-      baseline=found("S²GAN", "labels right"),
-      holds=found("S²GAN", "obeys").low > found("S²GAN", "labels right").high)
+claim("The samples are right more often than the fixed labels of the training are",
+      paper="this course", section="labels of S²GAN, 5 %",
+      ours=f"{found('S²GAN', 'class accuracy')}, difference {above('S²GAN')}",
+      baseline=found("S²GAN", "labels right"), holds=above("S²GAN").low > 0)
 
 # %% [markdown]
-# On the small digits S²GAN with 10 % of the labels matches all labels, as the abstract says of S³GAN. S³GAN itself misses the threshold narrowly, and with 20 % it is not better than all labels. The rotations do not help here. Is this so for larger pictures, too?
+# On the small digits S²GAN with 10 % of the labels matches all labels, as the abstract says of S³GAN. S³GAN itself misses the threshold narrowly with the weight that was chosen first, and it matches with the smaller weight. With 20 % it is not better than all labels, with either weight. The rotations do not help here. Is this so for larger pictures, too?
 
 # %%
 assert .1 < gap("S³GAN", "10 %").high / found("all labels").mean < .12
+assert min(gap("S³GAN", "20 %").high, change("S³GAN, 20 %", "all labels, 5 %").high) > 0
 
 # %% [markdown]
 # ## 28×28 digits with convolutions
-# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1, which was not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures. *Real pictures* are training pictures with their true labels: the floor.
+# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1 and the class loss of co-training one of 0.3; these were not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures. *Real pictures* are training pictures with their true labels: the floor.
 #
 # **Predict:** is S³GAN nearer to the data than S²GAN here?
 
@@ -1326,7 +1431,7 @@ def on_mnist(variant: str, what: str = "Fréchet"):
     return interval(many[variant][what], low=0, high=None if what == "Fréchet" else 1)
 
 # %%
-measures = ("Fréchet", "obeys", "recall", "labels right")
+measures = ("Fréchet", "class accuracy", "recall", "labels right")
 mnist_table = {f"{row['setting']}": {what: f"{on_mnist(name, what):.2f}" for what in measures}
                for name, row in many.items()}
 pd.DataFrame(mnist_table).T
@@ -1339,21 +1444,24 @@ def mnist_gap(variant: str, rival: str = "all labels"):
 
 # %%
 assert on_mnist("real pictures").high < on_mnist("S³GAN").low / 3
-assert all(.7 < on_mnist(name, "obeys").mean < .78 for name in ("all labels", "S²GAN", "S³GAN"))
-assert on_mnist("S²GAN-CO", "obeys").mean < .7 and on_mnist("random", "obeys").high < .13
+accuracy = {name: on_mnist(name, "class accuracy") for name in many}
+assert all(.7 < accuracy[name].mean < .78 for name in ("all labels", "S²GAN", "S³GAN"))
+assert accuracy["S²GAN-CO"].mean < .7 and accuracy["random"].high < .13
+trained = [name for name in many if name not in ("S³GAN", "real pictures")]
+assert all(mnist_gap("S³GAN", name).high < 0 for name in trained)
 assert mnist_gap("random").low < 0 < mnist_gap("random").high
 assert mnist_gap("S²GAN").high < 0 < mnist_gap("S²GAN-CO", "S²GAN").low
 
 # %% [markdown]
-# After so few steps all generators are far from the floor. About three samples of four show the digit that was asked for, fewer with co-training, and one of nine with random labels. The difference in distance between random labels and all labels is too small for eight seeds to show. So here, too, the distance alone does not show which labels are good. S²GAN with 10 % is nearer to the data than all labels, and co-training is farther from them than S²GAN. The next two claims were added after the result was seen; their criterion is that of the claims above.
+# After so few steps all generators are far from the floor. About three samples of four show the digit that was asked for, fewer with co-training, and with random labels hardly more than one in ten. The difference in distance between random labels and all labels is too small for eight seeds to show. So here, too, the distance alone does not show which labels are good. S²GAN with 10 % is nearer to the data than all labels, and co-training is farther from them than S²GAN. The next two claims were added after the result was seen; their criterion is that of the claims above.
 
 # %%
 claim("On 28×28 digits S³GAN with 10 % of the labels is nearer to the data than all labels without "
       "rotations", paper="Lucic et al. 2019", figure=abstract,
       section="in this course's setting: small convolutional players, 300 steps",
-      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}, obeys "
-           f"{on_mnist('S³GAN', 'obeys')}",
-      baseline=f"{on_mnist('all labels')}, obeys {on_mnist('all labels', 'obeys')}; difference of "
+      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}, class "
+           f"accuracy {accuracy['S³GAN']}",
+      baseline=f"{on_mnist('all labels')}, class accuracy {accuracy['all labels']}; difference of "
                f"random labels {mnist_gap('random')}",
       holds=mnist_gap("S³GAN").high < 0)
 
@@ -1367,7 +1475,7 @@ claim("On 28×28 digits rotations in the game improve the Fréchet distance",
 # %% [markdown]
 # Here the rotations help: S³GAN has the least distance of all generators. We have not tested why they help here and not on the small digits. Pictures, players and the length of the training are all different.
 #
-# What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training. Try the rotations: they are one more term in each loss. We have not tested data on which pixel distances say little; there the nearest neighbour may be a worse source than here.
+# What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training; on the small digits also after a search for a better weight of its class loss. Try the rotations with several weights: they are one more term in each loss. We have not tested data on which pixel distances say little; there the nearest neighbour may be a worse source than here.
 
 # %% [markdown]
 # ## The paper's parts: faithful, simplified, left out
@@ -1375,8 +1483,8 @@ claim("On 28×28 digits rotations in the game improve the Fréchet distance",
 # |---|---|
 # | projection discriminator | faithful |
 # | S²GAN: classifier with rotations, trained beforehand; hard labels for the whole set | faithful in form; a small convolutional network; the class loss uses upright pictures only, because a 6 turned by 180° is a 9 |
-# | S²GAN-CO: linear head on $D$'s features, $\arg\max$ label, no gradient into it | faithful; the weight was chosen from 0.3 and 1 |
-# | S³GAN, S³GAN-CO: rotation loss, a fifth of its weight in $G$ | faithful in form; a weight of 0.1 or 0.5 instead of 1; a quarter of the batch is turned |
+# | S²GAN-CO: linear head on $D$'s features, $\arg\max$ label, no gradient into it | faithful; the weight was chosen from 0.3 and 1, then from 0.03 and 0.1, too |
+# | S³GAN, S³GAN-CO: rotation loss, a fifth of its weight in $G$ | faithful in form; a weight of 0.03, 0.1 or 0.5 instead of 1; a quarter of the batch is turned |
 # | random label, single label | faithful (*random* keeps the known labels) |
 # | clustering | faithful in form: $k$-means on features of rotations, 10 or 30 clusters |
 # | share of labels: 2.5, 5, 10, 20 % | 2.9, 5, 10 and 20 % on the small digits; 10 % on MNIST |
@@ -1402,7 +1510,7 @@ def scene(run):
     z = run.noise(1000, run.generators("test"))
     x, y = run.players.averaged(z)[0], z[0, :, -10:].argmax(-1)
     row = measured(x, y)
-    title = f"step {run.steps}, {run.game.label_source}: obeys {row['obeys']:.2f}, " \
+    title = f"step {run.steps}, {run.game.label_source}: accuracy {row['class accuracy']:.2f}, " \
             f"recall {row['recall']:.2f}"
     figure, ax = axes(size=(4.4, 1.9))
     image_grid(ax, by_class(x, y, 4), 10, title)
@@ -1425,26 +1533,32 @@ w.VBox([w.HBox([choice, button]), view])
 before, still = scene(young)
 still
 # %%
-choice.value = "predicted"
-for _ in range(3):
-    button.click()
+def hundreds(source: str, n: int = 3) -> list:
+    "Train on with this source of labels; the class accuracy after each hundred steps."
+    choice.value = source
+    return [button.click() or round(scene(young)[0]["class accuracy"], 2) for _ in range(n)]
+
+# %%
+by_hundred = hundreds("predicted")
 after, still = scene(young)
-assert after["obeys"] > before["obeys"] + .4 or fast_mode()
+assert fast_mode() or before["class accuracy"] < .2 and by_hundred[0] > .5
+assert fast_mode() or by_hundred[-1] > .9
+by_hundred
+
+# %%
 still
 
 # %%
-choice.value = "left out"
-for _ in range(3):
-    button.click()
+hundreds("left out")
 lost, still = scene(young)
-assert lost["recall"] < after["recall"] / 2 and lost["obeys"] > .95 or fast_mode()
+assert lost["recall"] < after["recall"] / 2 and lost["class accuracy"] > .95 or fast_mode()
 still
 
 # %%
 {source: round(row["Fréchet"], 2) for source, row in (("predicted", after), ("left out", lost))}
 
 # %% [markdown]
-# After three hundred steps with predicted labels most samples have the right class. After three hundred more with the labelled scans alone, most of the recall is lost, though nearly all samples have the right class. Does the recall come back with *predicted*? Try it.
+# After the first hundred steps with predicted labels most samples have the right class. After three hundred steps with the labelled scans alone most of the recall is lost, though nearly all samples have the right class. Does the recall come back with *predicted*? Try it.
 #
 # The lab plays the game on eight modes of the plane: `Lab(FewLabels(), ring(radius=2))`.
 #
@@ -1526,7 +1640,7 @@ grade_share(answer)
 # answer = .05 + .95 / 10
 # ```
 #
-# In the table above, *random* has nearly this value.
+# In the game above a sixteenth of each batch has its true label, which gives $0.156$. The generator reaches $0.13$: it copies the pairs less than perfectly.
 #
 # </details>
 
@@ -1597,7 +1711,7 @@ grade_soft(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (medium, 10 minutes) All pictures of a set look the same upside down, and have nothing else in common. How small can the cross-entropy of predicting the four rotations become, in nats?
+# **4.** (medium, 10 minutes) Each picture of a set looks the same upside down, and another after a quarter turn. How small can the cross-entropy of predicting the four rotations become, in nats?
 #
 # <details><summary>Hint</summary>
 #
@@ -1622,11 +1736,11 @@ grade_floor(answer)
 
 # %% [markdown]
 # ## Recap
-# - A class-conditional generator can fail in coverage and in class accuracy. Measure both: *labelled only* has the right classes and little coverage, *random* has coverage and wrong classes.
+# - The samples of a class-conditional generator can lack a part of the data, or be of another class than was asked for. Measure both: with the labelled examples alone the classes are right and the coverage is small; with random labels it is the other way round.
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$. It can be the log ratio of pairs if the classes are linear in the features.
 # - S²GAN: train a classifier on the few labels beforehand, label the whole set, then train the GAN. S²GAN-CO: train the classifier as a head of $D$. S³GAN adds the prediction of rotations to both players.
 # - No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
-# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly. On 28×28 digits, after a short training, S²GAN and S³GAN with 10 % are nearer to the data than all labels, S³GAN most. Co-training is behind S²GAN in both.
+# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly, and matches with a smaller weight of the rotations, which was tried later. On 28×28 digits, after a short training, S²GAN and S³GAN with 10 % are nearer to the data than all labels, S³GAN most. Co-training is behind S²GAN in both.
 # - The samples are right more often than the fixed labels that $D$ was given.
 #
 # **For later.**
@@ -1645,7 +1759,7 @@ grade_floor(answer)
 #
 # </details>
 #
-# **References.** M. Lucic, M. Tschannen, M. Ritter, X. Zhai, O. Bachem, S. Gelly, *High-fidelity image generation with fewer labels*, ICML 2019. T. Miyato, M. Koyama, *cGANs with projection discriminator*, ICLR 2018. S. Gidaris, P. Singh, N. Komodakis, *Unsupervised representation learning by predicting image rotations*, ICLR 2018. T. Chen et al., *Self-supervised GANs via auxiliary rotation loss*, CVPR 2019.
+# **References.** A. Brock, J. Donahue, K. Simonyan, *Large scale GAN training for high fidelity natural image synthesis*, ICLR 2019. M. Lucic, M. Tschannen, M. Ritter, X. Zhai, O. Bachem, S. Gelly, *High-fidelity image generation with fewer labels*, ICML 2019. T. Miyato, M. Koyama, *cGANs with projection discriminator*, ICLR 2018. S. Gidaris, P. Singh, N. Komodakis, *Unsupervised representation learning by predicting image rotations*, ICLR 2018. T. Chen et al., *Self-supervised GANs via auxiliary rotation loss*, CVPR 2019.
 
 # %% [markdown]
 # ## The graders
@@ -1714,7 +1828,7 @@ def by_zeros(D, h, y, logits):
 #| export course.graders.few_labels
 @exercise(accepts=[by_average],
           rejects=[functools.partial(by_average, cut=False), by_zeros,
-                   functools.partial(by_average, known=False),
+                   functools.partial(by_average, known=False), torch.no_grad()(by_average),
                    lambda D, h, y, logits: D.score(h, infer_labels(y, logits)),
                    lambda D, h, y, logits: by_average(D, h, y, logits) - D.score(h)])
 def grade_soft(soft_score):
@@ -1723,6 +1837,7 @@ def grade_soft(soft_score):
     y = torch.tensor([2, -1, 0, -1])
     logits = torch.tensor([[0., 1., 2.]] * 4, requires_grad=True)
     scores = soft_score(D, h, y, logits)
+    assert scores.requires_grad, "D must learn from these scores: they have no gradient"
     every = torch.stack([D.score(h, torch.full((4,), k)) for k in range(3)], -1)
     assert torch.allclose(scores[y >= 0], every[[0, 2], [2, 0]], atol=1e-5), \
         "a known label must be used as it is: compare with D.score(h, y)"
