@@ -605,10 +605,7 @@ from modelab.core.signatures import (check_fields, Count, Index, NonNegative, Sh
 #| export
 @dataclass(kw_only=True)
 class HexaSettings:
-    """Sizes, weights and rates of HexaGAN; `ValueError` for one that is out of its range.
-
-    The weights of the losses are those of the authors' code (Hwang et al. 2019).
-    """
+    "Sizes, weights and rates of HexaGAN (Hwang et al. 2019); `ValueError` for one out of range."
     steps: Count = 2000
     batch: Count = 64  # labelled rows; unlabelled ones in proportion, at most as many
     width: Count | None = None  # of all hidden layers; None: half of the columns, at least 15
