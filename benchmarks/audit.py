@@ -4,6 +4,7 @@
     python benchmarks/audit.py --only rates --resume         # go on after an interruption
     python benchmarks/audit.py --only rates --resume --rows "pictures, 500"      # these rows only
     python benchmarks/audit.py --only "big files"            # renew this part, keep the others
+    python benchmarks/audit.py --only repeats                # the interval of repeats alone (10 minutes)
 
 Rates are those of 400 perfect draws and of 20 draws of each fault, with 500, 2,000 and 5,000 samples: ten overlapping
 modes in 16 dimensions, drawn anew each time; tables of categories, where most rows are equal to another one; and pictures
@@ -35,6 +36,7 @@ from modelab.data.mnist import mnist
 from modelab.data.pictures import faces
 from modelab.evaluation.annotations import Annotations
 from modelab.evaluation.audit import audit, AUDIT_TESTS
+from modelab.evaluation.audit_tests import closest_pairs, floor_of_repeats, permutation_test, repeats_interval
 
 N, LARGE, LARGEST, MODES, WIDTH, LEVEL = 500, 2000, 5000, 10, 16, .05
 BATTERY = "6: copies and junk by groups, an example counts three times, transformed copies, shift of the mean"  # rates of another one are not kept
@@ -234,6 +236,29 @@ def plan(draws: int, perfect: int) -> dict:
     return rows | {f"an attribute of 6 % lost, drawn faces, {LARGE:,} samples": (Faces, "eyeglasses_lost", LARGE, draws)}
 
 
+def intervals_of_repeats(most: int = 400) -> dict:
+    """How often the interval of repeats holds its floor for a perfect generator, and how often Wilson's with one trial for each pair would."""
+    found = {}
+    for n, draws in ((N, most), (LARGE, most), (LARGEST, most // 2)):
+        for name, kind in (("", Bags), (f"features of {scans()[2]}, ", Features)):
+            held = []
+            for seed in tqdm(range(draws), desc=f"repeats, {name}{n}"):
+                bags, generator = kind(n, seed), torch.Generator().manual_seed(seed)
+                seen = getattr(bags, "features", None) or (lambda x: x)
+                with torch.no_grad():
+                    samples, unseen = (seen(x.double()).flatten(1) for x in (bags.perfect(), bags.unseen))
+                order = torch.randperm(2 * n, generator=generator)
+                pairs, floor = closest_pairs(torch.cat([samples, unseen])[order]), floor_of_repeats(n, n)
+                share = lambda label: label[:, pairs].all(2).double().mean(1)
+                value, shuffled, _ = permutation_test(share, order < n, generator)
+                both = repeats_interval(float(value), shuffled, floor, len(pairs)), wilson_interval(float(value), len(pairs))
+                held.append([low <= floor <= high for low, high in both])
+            holds, single = (sum(column) / draws for column in zip(*held))
+            found[f"perfect, {name}{n:,} samples"] = {"draws": draws, "holds": holds, "one a pair": single,
+                                                      "95 %": [round(v, 4) for v in wilson_interval(holds, draws)]}
+    return found
+
+
 def digits_of_mnist() -> dict | None:
     """Verdicts on real digits, 2,000 a bag without repetition; None where there are none."""
     n = LARGE
@@ -327,12 +352,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=20, help="draws per faulty generator")
     parser.add_argument("--perfect", type=int, default=400, help="draws per perfect generator")
-    parser.add_argument("--only", choices=["rates", "mnist", "big files", "many rows"], help="renew this part, keep the others")
+    parser.add_argument("--only", choices=["rates", "repeats", "mnist", "big files", "many rows"], help="renew this part, keep the others")
     parser.add_argument("--rows", default="", help="only rates whose names hold this text")
     parser.add_argument("--resume", action="store_true", help="keep the rates that the file has already, and go on")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
-    measures = {"mnist": digits_of_mnist, "big files": big_files, "many rows": many_rows}
+    measures = {"repeats": intervals_of_repeats, "mnist": digits_of_mnist, "big files": big_files, "many rows": many_rows}
     kept = json.loads(args.out.read_text()) if args.out.is_file() else {}
     known = kept.get("rates", {}) if kept.get("battery") == BATTERY else {}
     result = {"what": f"samples, training and held-out data, as many of each, with labels; {MODES} modes in {WIDTH} dimensions "

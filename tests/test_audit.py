@@ -19,6 +19,7 @@ from scipy.stats import binom
 
 from helpers import seeded
 from modelab.__main__ import main
+from modelab.core.statistics import wilson_interval
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
@@ -27,7 +28,7 @@ from modelab.evaluation.excess import excess_chance, excess_share, LEAST_P, Shar
 from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, expected_in_groups, extreme_test, far_distance,
                                             floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, junk_test, one_sided_p, smallest_far_seen,
                                             permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
-                                            smallest_repeats_seen,
+                                            smallest_repeats_seen, repeats_interval,
                                             smallest_seen, summed_share)
 from modelab.evaluation.copying import (authentic_share, authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows,
                                         spaced_rows, thin_rows)
@@ -124,6 +125,19 @@ def test_floors_are_the_means_over_all_labels():
     pool.rows = pool.rows.double() - pool.rows.double().mean(0)
     floors = [floor_of_lost(4, 6, 4), floor_of_balance(pool.around, 4, 6), floor_of_repeats(4, 6), floor_of_shift(pool.rows, 4, 6)]
     assert torch.allclose(pool.statistics(every).mean(0), torch.tensor(floors, dtype=torch.float64), rtol=1e-12)
+
+
+def test_the_interval_of_repeats_counts_pairs_that_share_points_once():
+    """Each pair written twice: as many independent trials as there are pairs without the second writing."""
+    n, g = 3_000, seeded()
+    is_sample, pairs = torch.arange(2 * n) < n, torch.randperm(2 * n, generator=g).reshape(-1, 2)[:60]
+    floor, single = floor_of_repeats(n, n), lambda label, by: label[:, by].all(2).double().mean(1)
+    for twice, by in ((1, pairs), (2, pairs.repeat(2, 1))):
+        value, shuffled, _ = permutation_test(lambda label, by=by: single(label, by), is_sample, seeded(1), 1_999)
+        low, high = repeats_interval(float(value), shuffled, floor, len(by))
+        assert (low, high) == pytest.approx(wilson_interval(float(value), 60), abs=.006), twice
+    assert repeats_interval(.3, torch.full((9,), .25), floor, 40) == wilson_interval(.3, 40)  # labels that never differ say nothing
+    assert repeats_interval(.3, torch.tensor([.25]), floor, 40) == wilson_interval(.3, 40)
 
 
 def test_shift_is_the_distance_of_the_means():

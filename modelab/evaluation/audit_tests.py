@@ -24,10 +24,10 @@ from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 # %% auto #0
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
-           'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
-           'smallest_scores', 'extreme_test', 'far_distance', 'expected_in_groups', 'junk_excess', 'junk_test', 'Aside',
-           'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_far_seen',
-           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen',
+           'balance_ratio', 'shift_in_spreads', 'Measured', 'repeats_interval', 'shuffled_tests', 'one_sided_p',
+           'excess_interval', 'smallest_scores', 'extreme_test', 'far_distance', 'expected_in_groups', 'junk_excess',
+           'junk_test', 'Aside', 'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm',
+           'smallest_far_seen', 'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen',
            'smallest_imbalance_seen', 'smallest_repeats_seen', 'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
@@ -171,6 +171,15 @@ class Measured:
     p: float
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #bee7facf
+def repeats_interval(value: float, shuffled: Tensor,  # shares of repeats of shuffled labels
+                     floor: float, pairs: int) -> tuple[float, float]:
+    "95 % interval of the share of repeats, which respects that pairs share points."
+    variance = float(shuffled.double().var()) if len(shuffled) > 1 else 0.
+    if variance > 0:
+        pairs = min(pairs, max(1, round(floor * (1 - floor) / variance)))
+    return wilson_interval(value, pairs)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #40ed2226
 def shuffled_tests(pool: Pool, generator: torch.Generator,
                    rounds: int = 999) -> dict[str, Measured]:
     "The four tests with shuffled labels, by name."
@@ -179,12 +188,13 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
     pool.shuffled = dict(zip(("lost", "balance", "repeats", "shift"), shuffled.T))
     (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
+    both = floor_of_repeats(samples, holdout)
     return {
         "lost": Measured(lost, *pool.lost_interval(lost),
                          floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
         "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
-        "repeats": Measured(repeats, *wilson_interval(repeats, len(pool.pairs)),
-                            floor_of_repeats(samples, holdout), p[2]),
+        "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both, len(pool.pairs)),
+                            both, p[2]),
         "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
             pool.rows, samples, holdout), samples, holdout), p[3])}
 

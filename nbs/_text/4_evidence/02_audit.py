@@ -903,7 +903,21 @@ class Measured:
 
 
 # %% [markdown]
-# `shuffled_tests` runs the four tests. The interval of repeats is Wilson's, with one trial for each pair.
+# Two closest pairs may share a point, so the pairs are not independent. Shuffled labels show how much the share of repeats varies. With independent pairs, and a floor $f$, its variance would be $f(1-f)$ divided by the number of pairs. So $f(1-f)$ divided by the variance over the shuffles is an *effective* number of pairs. The interval of repeats is Wilson's with that number.
+
+# %%
+#| export evaluation.audit_tests
+def repeats_interval(value: float, shuffled: Tensor,  # shares of repeats of shuffled labels
+                     floor: float, pairs: int) -> tuple[float, float]:
+    "95 % interval of the share of repeats, which respects that pairs share points."
+    variance = float(shuffled.double().var()) if len(shuffled) > 1 else 0.
+    if variance > 0:
+        pairs = min(pairs, max(1, round(floor * (1 - floor) / variance)))
+    return wilson_interval(value, pairs)
+
+
+# %% [markdown]
+# `shuffled_tests` runs the four tests.
 
 # %%
 #| export evaluation.audit_tests
@@ -915,18 +929,19 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
     pool.shuffled = dict(zip(("lost", "balance", "repeats", "shift"), shuffled.T))
     (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
+    both = floor_of_repeats(samples, holdout)
     return {
         "lost": Measured(lost, *pool.lost_interval(lost),
                          floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
         "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
-        "repeats": Measured(repeats, *wilson_interval(repeats, len(pool.pairs)),
-                            floor_of_repeats(samples, holdout), p[2]),
+        "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both, len(pool.pairs)),
+                            both, p[2]),
         "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
             pool.rows, samples, holdout), samples, holdout), p[3])}
 
 
 # %% [markdown]
-# Do the intervals hold the true value in 95 % of cases? We draw 100 perfect generators in eight dimensions and count the intervals that hold the floor. Two closest pairs may share a point, so the pairs are not quite independent, and the interval of repeats is a little too short. The recorded draws at the end of this chapter show by how much.
+# Do the intervals hold the true value in 95 % of cases? We draw 100 perfect generators in eight dimensions and count the intervals that hold the floor. More draws are recorded at the end of this chapter.
 
 # %%
 def held_by_intervals(seed: int) -> list[bool]:
@@ -2918,10 +2933,16 @@ holds_floor = [row["intervals that hold the floor"] for row in perfect.values()]
 for test in AUDIT_TESTS:
     if shares := [row[test] for row in holds_floor if test in row]:
         print(f"{test:12} {min(shares):.1%} to {max(shares):.1%} in {len(shares)} rows")
-assert all(.88 < row["repeats"] < .95 for row in holds_floor)
 
 # %% [markdown]
-# Shares below 95 % by more than chance mean that an interval is too short. Chance alone moves a share of 400 draws by about two percentage points. The intervals of *repeats* are too short: they hold the floor in about 92 % of the draws, because two pairs may share a point. The test of *repeats* is not affected, because its p-value comes from shuffled labels. The intervals of *junk* and *timid* are of one share among several, so they are wider than needed for one share.
+# Shares below 95 % by more than chance mean that an interval is too short. Chance alone moves a share of 400 draws by about two percentage points. The intervals of *junk* and *timid* are of one share among several, so they are wider than needed for one share.
+#
+# The interval of *repeats* in these rows is an earlier one, with one trial for each pair. It is too short. The present one, with the effective number of pairs, was recorded by itself. The p-values did not change, so the alarms are the same.
+
+# %%
+for name, row in (kept.get("repeats") or {}).items():
+    print(f"{name:42} {row['holds']:.1%} of {row['draws']}; one trial for each pair {row['one a pair']:.1%}")
+    assert row["95 %"][0] <= .95 and row["one a pair"] < row["holds"]
 
 # %% [markdown]
 # A tenth of the samples are transformed copies: how often does each test find them? A copy with noise is still near to its original, so the test of copies finds it. Pictures turned by 10 degrees are **not found**, because turning is not among the changes that are searched.
