@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.checks import check_batch, check_int
-from ..core.signatures import Count, Index, Real, Samples, Whole, Wholes, checked
+from ..core.signatures import Index, Real, Samples, Whole, Wholes, checked
 
 # %% auto #0
 __all__ = ['TrainingExamples', 'COMPONENTS', 'FittedMixture', 'fit_gaussian_mixture', 'fit_kernel_density']
@@ -32,7 +32,10 @@ class FittedMixture:
     scores: dict[float, float]  # of each setting that was tried: BIC, or held-out likelihood
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        "Draw `n` examples (n, *event), float32; a generator in the same state gives the same ones."
+        """Draw `n` examples (n, *event), float32; the same for a generator in the same state.
+
+        `ValueError` for n < 1, `TypeError` where `generator` is none of torch's.
+        """
         n = check_int("n", n)
         if not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {generator!r:.60}")
@@ -47,7 +50,7 @@ class FittedMixture:
         return x.clamp(-1, 1) if len(self.event) > 1 else x
 
     def log_prob(self, x: Tensor) -> Tensor:
-        "Log density in nats, (n,) float64, of `x` (n, *event)."
+        "Log density in nats, (n,) float64, of `x` (n, *event); `ValueError` for other shapes, NaN."
         x = check_batch("x", x, self.event).double().reshape(len(x), -1)
         if not self.factors.ndim:
             return torch.cat([_log_kernels(part, self.centers, self.factors[None])[0]
@@ -100,7 +103,8 @@ def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          ) -> FittedMixture:
     """A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC.
 
-    More components than examples are not tried. `ValueError` if all examples are the same.
+    More components than examples are not tried. `ValueError` if all examples are the same, or if
+    every number of components is larger than that of the examples. Schwarz 1978 (BIC).
     """
     tried = [k for k in dict.fromkeys(components) if k <= len(x)]
     if not tried:
@@ -126,6 +130,7 @@ def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
     """A kernel density with normal kernels; held-out likelihood chooses their width.
 
     The widths are even on a logarithmic scale, from 1/1000 of the data's root mean square to all.
+    A warning if the smallest is chosen; `ValueError` if all examples are the same (Parzen 1962).
     """
     rows, mean, size = _unit(x)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -133,8 +138,10 @@ def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
     widths = torch.logspace(-3, 0, bandwidths, dtype=torch.float64)
     found = torch.cat([_log_kernels(part, rows[order[held:]], widths)
                        for part in rows[order[:held]].split(256)], 1).mean(1)
-    score = found - rows.shape[1] * size.log()  # in the unit of the data
-    h = widths[found.argmax()] * size
+    if not (best := int(found.argmax())):
+        warnings.warn("x: the smallest bandwidth is the best; are there equal examples?",
+                      stacklevel=3)
+    score, h = found - rows.shape[1] * size.log(), widths[best] * size  # in the unit of the data
     return FittedMixture(tuple(x.shape[1:]), rows * size + mean, h,
                          torch.full((len(x),), 1 / len(x), dtype=torch.float64), h.item(),
                          dict(zip((widths * size).tolist(), score.tolist())))

@@ -35,7 +35,8 @@ def flow_matching_loss(velocity: Batch,  # of the network at (1-t) noise + t rea
                        ) -> Tensor:  # (*runs,)
     """Squared distance from the velocity to that of the straight path, x₁ - x₀.
 
-    A sum over each example and a mean over the batch (Lipman et al. 2023; Liu et al. 2023).
+    A sum over each example and a mean over the batch. `ValueError` if the three shapes differ
+    (Lipman et al. 2023; Liu et al. 2023).
     """
     square = (velocity - (real - noise)).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
@@ -53,7 +54,10 @@ def integrate_velocity(velocity: Velocity,  # v(x, t); x (*runs, batch, *event),
                        method: Solver = "midpoint",
                        *, lead: Lead = 1,  # axes before the event: the runs and the batch
                        ) -> Tensor:  # x at t = 1
-    "Follow dx/dt = v(x, t) from t = 0 to 1; midpoint calls `velocity` twice a step, Euler once."
+    """Follow dx/dt = v(x, t) from t = 0 to 1; midpoint calls `velocity` twice a step, Euler once.
+
+    `ValueError` if a velocity has not the shape of x, or for another method or number of steps.
+    """
     x, h = start, 1 / n_steps
     for k in range(n_steps):
         time = x.new_full(x.shape[:lead], k * h)
@@ -73,6 +77,7 @@ class FlowGenerator(nn.Module):
     """G of flow matching: latents to the examples where the flow ends.
 
     With a time t `(runs, n)`, the end that is predicted from the state z at t: z + (1-t) v(z, t).
+    `ValueError` for latents that are not as long as an example.
     """
     lead = 2
 
@@ -89,11 +94,14 @@ class FlowGenerator(nn.Module):
 
     def forward(self, z: Tensor, time: Tensor | None = None) -> Tensor:
         "Examples `(runs, n, *event)` of latents `(runs, n, latent)`; pictures are in [-1, 1]."
+        check_shape("z", z, (*z.shape[:2], math.prod(self.event)), what="latents (runs, n, latent)")
         x = z.unflatten(-1, self.event)
         if time is not None:
+            check_shape("time", time, z.shape[:2])
             return x + (1 - _beside(time, x)) * self.velocity(x, time)
         x = integrate_velocity(self.velocity, x, *self.settings, lead=2)
         return x.clamp(-1, 1) if len(self.event) > 1 else x
+
 
 # %% ../../nbs/1_game/07_not_a_gan.ipynb #97d92c61
 LAST_TIME = 1 - 2 ** -10  # times end here, where 1 - t is still well above the rounding error

@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import nn, Tensor
 
+from ..core.checks import check_shape
 from ..core.registry import register_game
 from ..core.seeding import randn
-from ..core.signatures import Batch, Latents, Network, NonNegative, Positive, checked
+from ..core.signatures import Batch, Count, Latents, Network, NonNegative, Positive, checked
 from ..networks.layers import make_player
 from ..networks.players import Player
 from ..training.game import Game
@@ -42,7 +42,10 @@ def elbo_loss(rebuilt: Batch,  # G(code), (*runs, batch, *event)
               std: Positive = .1,  # of the noise around G(code)
               weight: NonNegative = 1.,  # of KL; 1 is the bound itself
               ) -> Tensor:  # (*runs,)
-    "Minus the evidence lower bound (ELBO) in nats, of one code for each example."
+    """Minus the evidence lower bound (ELBO) in nats, of one code for each example.
+
+    A mean over the batch. `ValueError` where shapes do not fit (Kingma and Welling 2014, eq. 3).
+    """
     gap = (rebuilt - real).reshape(*mean.shape[:-1], -1)
     constant = gap.shape[-1] * (math.log(std) + math.log(2 * math.pi) / 2)
     likelihood = -gap.square().sum(-1) / (2 * std * std) - constant
@@ -54,13 +57,15 @@ class GaussianEncoder(nn.Module):
     lead = 2
 
     @checked
-    def __init__(self, net: Network):
+    def __init__(self, net: Network,  # (runs, n, *event) -> (runs, n, 2 · latent)
+                 latent: Count):
         super().__init__()
-        self.net = net
+        self.net, self.latent = net, latent
 
     def moments(self, x: Tensor) -> tuple[Tensor, ...]:
-        "Mean and log variance of the codes, `(runs, n, latent)` each."
-        return self.net(x).chunk(2, -1)
+        "Mean and log variance of the codes, `(runs, n, latent)` each; `ValueError` for others."
+        size = *x.shape[:2], 2 * self.latent
+        return check_shape("E", self.net(x), size, what="means and log variances").chunk(2, -1)
 
     def forward(self, x: Tensor) -> Tensor:
         "The mean of the codes."
@@ -86,7 +91,7 @@ class VAE(Game):
         kw, nets = dict(runs=runs, generator=generator), self.networks
         G = make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw)
         E = make_player("E", self.E, lambda: nets.encoder(event, 2 * latent, **kw), **kw)
-        return {"G": G, "E": GaussianEncoder(E)}
+        return {"G": G, "E": GaussianEncoder(E, latent)}
 
     def loss_GE(self, t: Any) -> Tensor:
         "Minus the ELBO of the real examples, with one code for each."

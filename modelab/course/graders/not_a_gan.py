@@ -6,8 +6,6 @@
 __all__ = ['grade_kl_value', 'by_closed_form', 'grade_kl_term', 'straight', 'grade_flow_loss', 'free_numbers', 'grade_parameters']
 
 # %% ../../../nbs/1_game/07_not_a_gan.ipynb #8d382514
-import math
-
 import numpy as np
 import torch
 
@@ -32,6 +30,8 @@ def by_closed_form(mean, log_variance):
                    lambda m, v: by_closed_form(m, 2 * v), lambda m, v: -by_closed_form(m, v),
                    lambda m, v: by_closed_form(m, v) / m.shape[1],
                    lambda m, v: (m ** 2 + v - 1 - v.abs().log()).sum(1) / 2,
+                   lambda m, v: by_closed_form(m, v)[:, None],
+                   lambda m, v: (m ** 2 + (v / 2).exp() - 1 - v / 2).sum(1) / 2,
                    lambda m, v: (m ** 2 + v.exp() - v).sum(1) / 2])
 def grade_kl_term(answer):
     g = torch.Generator().manual_seed(0)
@@ -58,6 +58,9 @@ def straight(net, noise, real, time, at=None, target=1):
                    lambda n, z, x, t: straight(n, z, x, t, at=t[0]),
                    lambda n, z, x, t: straight(n, z, x, 1 - t),
                    lambda n, z, x, t: straight(n, z, x, t) * len(x),
+                   lambda n, z, x, t: straight(n, z, x, t.mean().expand_as(t)),
+                   lambda n, z, x, t: (n(z + t.view(-1, *[1] * (x.ndim - 1)) * (x - z), t)
+                                       - (x - z)).square().sum(-1).mean(),
                    lambda n, z, x, t: (n(x, t) - (x - z)).square().flatten(1).sum(1).mean()])
 def grade_flow_loss(answer):
     g = torch.Generator().manual_seed(1)

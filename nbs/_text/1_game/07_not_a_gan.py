@@ -46,12 +46,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import nn, Tensor
 
+from modelab.core.checks import check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import randn
-from modelab.core.signatures import Batch, Latents, Network, NonNegative, Positive, checked
+from modelab.core.signatures import Batch, Count, Latents, Network, NonNegative, Positive, checked
 from modelab.networks.layers import make_player
 from modelab.networks.players import Player
 from modelab.training.game import Game
@@ -72,7 +72,7 @@ import torch
 from torch import Tensor
 
 from modelab.core.checks import check_batch, check_int
-from modelab.core.signatures import Count, Index, Real, Samples, Whole, Wholes, checked
+from modelab.core.signatures import Index, Real, Samples, Whole, Wholes, checked
 
 # %%
 import dataclasses
@@ -84,12 +84,12 @@ from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import grid, mixture, rare_modes, ring
-from modelab.evaluation.copies import copies
+from modelab.evaluation.copies import copies, copy_ratio
 from modelab.evaluation.coverage import coverage, coverage_table
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## A tuned GAN loses against three lines of scikit-learn
+# ## A Gaussian mixture is better than a tuned GAN
 # The rare modes of chapter [1.1](01_minimax.ipynb): the centre holds 90 % of the data, and eight rare modes share the rest. The GAN with R1 of chapter [1.4](04_wasserstein.ipynb) had the smallest total variation (TV) of 20 settings there. Its recorded result with eight seeds:
 
 # %%
@@ -118,15 +118,19 @@ first
 
 # %%
 assert first.captured == 9 and first.high_quality > .98 and first.tv < .04
-assert not tuned or min(tuned["by seed"]) < 9 and float(tuned["tv"].split()[0]) > .08
+assert not tuned or sorted(tuned["by seed"]) == [7] + [9] * 7
+assert not tuned or float(tuned["tv"].split()[0]) > .08
+assert first.null.captured > 8.9
 assert not rows or tuned == min(rows, key=lambda row: float(row["tv"].split()[0]))
 assert len(rows) in (0, 20)
 f"{spent:.1f} s for the mixture"
 
 # %% [markdown]
-# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps, misses a mode on some seeds, and has a larger TV. So why a GAN at all? This chapter puts four other methods on the same sets: two *density models* (Gaussian mixture and kernel density), a *variational autoencoder* (VAE), and *flow matching*.
+# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps, misses two modes on one of eight seeds, and has a larger TV. Be careful with *captured*: one good sample in a mode is enough, so uniform noise captures 8.9 of the nine modes (column *null*). Read it together with *high quality* and TV.
 #
-# The data here *are* a mixture of normal laws, so this contest is easy for a mixture. The end of the chapter asks where that stops.
+# So why a GAN at all? This chapter puts four other methods on the same sets: two *density models* (Gaussian mixture and kernel density), a *variational autoencoder* (VAE), and *flow matching*.
+#
+# The data here *are* a mixture of normal laws, so this contest is easy for a mixture. Later sections have other data.
 
 # %% [markdown]
 # ## Two density models
@@ -134,9 +138,9 @@ f"{spent:.1f} s for the mixture"
 #
 # $$q_{\text{mix}}(x)=\sum_{k=1}^K w_k\,\mathcal N(x;\mu_k,\Sigma_k),\qquad q_{\text{kde}}(x)=\frac1n\sum_{i=1}^n\mathcal N(x;x_i,h^2I).$$
 #
-# The *Gaussian mixture* has few components, whose centres, covariances and weights are fitted by EM. (EM alternates two steps: each example is divided among the components, then each component is fitted to its shares.) The *kernel density* has one component for each training example $x_i$. Nothing is fitted but the width $h$, the *bandwidth*.
+# The *Gaussian mixture* has few components, whose centres, covariances and weights are fitted by *expectation–maximisation* (EM). EM alternates two steps: each example is divided among the components, then each component is fitted to its shares. The *kernel density* has one component for each training example $x_i$. Nothing is fitted but the width $h$, the *bandwidth*.
 #
-# They are no games (chapter [1.2](02_training.ipynb)): there are no players, turns or gradient steps, so an engine, a lab or a checkpoint has nothing to do. A function fits them and returns an object that draws samples. This is the simplest form, and `coverage`, `audit` and `copies` need nothing else.
+# They are not games in the sense of chapter [1.2](02_training.ipynb). There are no players, turns or gradient steps, so they need no engine, lab or checkpoint. A function fits them and returns an object that draws samples. This is the simplest form, and `coverage`, `audit` and `copies` need nothing else.
 #
 # Both are mixtures of normal laws, so one class holds either of them. `sample` draws examples of the shape of the data, and `log_prob` gives the density.
 
@@ -153,13 +157,16 @@ class FittedMixture:
     scores: dict[float, float]  # of each setting that was tried: BIC, or held-out likelihood
 
 # %% [markdown]
-# A sample is a centre, drawn by its weight, plus normal noise. Pictures are cut to $[-1,1]$, as those of our generators are.
+# A sample is a centre, drawn by its weight, plus normal noise. The noise is a vector of standard normal numbers, multiplied by a *Cholesky factor*: a triangular matrix $L$ with $LL^{\mathsf T}=\Sigma_k$. Pictures are cut to $[-1,1]$, as those of our generators are.
 
 # %%
 #| export methods.density_models
 @patch
 def sample(self: FittedMixture, n: int, generator: torch.Generator) -> Tensor:
-    "Draw `n` examples (n, *event), float32; a generator in the same state gives the same ones."
+    """Draw `n` examples (n, *event), float32; the same for a generator in the same state.
+
+    `ValueError` for n < 1, `TypeError` where `generator` is none of torch's.
+    """
     n = check_int("n", n)
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {generator!r:.60}")
@@ -180,7 +187,7 @@ def sample(self: FittedMixture, n: int, generator: torch.Generator) -> Tensor:
 #| export methods.density_models
 @patch
 def log_prob(self: FittedMixture, x: Tensor) -> Tensor:
-    "Log density in nats, (n,) float64, of `x` (n, *event)."
+    "Log density in nats, (n,) float64, of `x` (n, *event); `ValueError` for other shapes, NaN."
     x = check_batch("x", x, self.event).double().reshape(len(x), -1)
     if not self.factors.ndim:
         return torch.cat([_log_kernels(part, self.centers, self.factors[None])[0]
@@ -205,7 +212,7 @@ def _log_kernels(x: Tensor, centers: Tensor, widths: Tensor) -> Tensor:
                         for h in widths])
 
 # %% [markdown]
-# The mixture is scikit-learn's. The library fits it for each number of components in a list that is declared beforehand, and keeps the one with the lowest BIC. The unit of the data is divided out first, because scikit-learn adds $10^{-6}$ to each variance.
+# The mixture is scikit-learn's. The library fits it for each number of components in a list that is declared beforehand, and keeps the one with the lowest *Bayesian information criterion* (BIC), which is explained below. The unit of the data is divided out first, because scikit-learn adds $10^{-6}$ to each variance.
 
 # %%
 #| export methods.density_models
@@ -252,7 +259,8 @@ def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          ) -> FittedMixture:
     """A Gaussian mixture fitted by EM (scikit-learn); its number of components has the lowest BIC.
 
-    More components than examples are not tried. `ValueError` if all examples are the same.
+    More components than examples are not tried. `ValueError` if all examples are the same, or if
+    every number of components is larger than that of the examples. Schwarz 1978 (BIC).
     """
     tried = [k for k in dict.fromkeys(components) if k <= len(x)]
     if not tried:
@@ -269,7 +277,7 @@ def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          torch.linalg.cholesky(spread) * size, weights, k, bic)
 
 # %% [markdown]
-# *The bandwidth.* A kernel density puts a normal law of width $h$ on each training example. One fifth of the examples is held out, and $h$ maximises their likelihood. Then all examples become centres.
+# *The bandwidth.* A kernel density puts a normal law of width $h$ on each training example. One fifth of the examples is held out, and $h$ maximises their likelihood. Then all examples become centres. If the training set holds many examples twice, the smallest $h$ has the largest held-out likelihood, and the model only repeats its training set. The function warns in this case.
 
 # %%
 #| export methods.density_models
@@ -282,6 +290,7 @@ def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
     """A kernel density with normal kernels; held-out likelihood chooses their width.
 
     The widths are even on a logarithmic scale, from 1/1000 of the data's root mean square to all.
+    A warning if the smallest is chosen; `ValueError` if all examples are the same (Parzen 1962).
     """
     rows, mean, size = _unit(x)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -289,14 +298,17 @@ def fit_kernel_density(x: TrainingExamples,  # training examples (n, *event)
     widths = torch.logspace(-3, 0, bandwidths, dtype=torch.float64)
     found = torch.cat([_log_kernels(part, rows[order[held:]], widths)
                        for part in rows[order[:held]].split(256)], 1).mean(1)
-    score = found - rows.shape[1] * size.log()  # in the unit of the data
-    h = widths[found.argmax()] * size
+    if not (best := int(found.argmax())):
+        warnings.warn("x: the smallest bandwidth is the best; are there equal examples?",
+                      stacklevel=3)
+    score, h = found - rows.shape[1] * size.log(), widths[best] * size  # in the unit of the data
     return FittedMixture(tuple(x.shape[1:]), rows * size + mean, h,
                          torch.full((len(x),), 1 / len(x), dtype=torch.float64), h.item(),
                          dict(zip((widths * size).tolist(), score.tolist())))
 
 # %%
-models = {"Gaussian mixture": fit_gaussian_mixture(x), "kernel density": fit_kernel_density(x)}
+kde = fit_kernel_density(x)
+models = {"Gaussian mixture": fit_gaussian_mixture(x), "kernel density": kde}
 {name: model.chosen for name, model in models.items()}
 
 # %%
@@ -305,26 +317,32 @@ for ax, (name, model), label in zip(panels, models.items(), ("components", "band
     ax.plot(list(model.scores), list(model.scores.values()), "o-", ms=3, c=REAL)
     ax.axvline(model.chosen, c=ACCENT, ls=":")
     ax.set(xlabel=label, title=name, xscale="log")
-panels[0].set_ylabel("BIC (low is good)")
-panels[1].set_ylabel("held-out log density")
-panels[1].set_ylim(-1.5, 1.5)
-Picture(figure, "Left: BIC falls until 16 components and rises after that. Right: the held-out log "
-        "density is highest for a bandwidth in the middle; dotted: the chosen settings")
+low, high = min(models["Gaussian mixture"].scores.values()), max(kde.scores.values())
+panels[0].set(ylabel="BIC (low is good)", ylim=(low - 300, low + 4000))
+panels[1].set(ylabel="held-out log density, nats", ylim=(high - 5, high + .5))
+Picture(figure, "Left: BIC falls until 16 components and rises after that; values above the frame "
+        "are cut off. Right: the held-out log density has its maximum at a bandwidth in the "
+        "middle and falls on both sides; dotted: the chosen settings")
 
 # %%
 bic, likelihood = (model.scores for model in models.values())
 assert models["Gaussian mixture"].chosen == 16 == min(bic, key=bic.get)
-assert math.isclose(models["kernel density"].chosen, max(likelihood, key=likelihood.get))
+assert math.isclose(kde.chosen, max(likelihood, key=likelihood.get))
+assert list(likelihood)[0] < kde.chosen < list(likelihood)[-1]
+nearest, _ = data.assign(models["Gaussian mixture"].centers.float())
+parts = nearest.bincount(minlength=9).tolist()
+assert parts == [8] + [1] * 8  # the centre is the first
+parts  # components at each mode
 
 # %% [markdown]
-# With a narrow bandwidth a held-out example lies between the kernels and has a density near 0. With a wide one the density is blurred. The true number of modes, 9, is not in the list; BIC takes 16, so some modes are made of two components. This does no harm to coverage.
+# With a narrow bandwidth a held-out example lies between the kernels and has a density near 0. With a wide one the density is blurred. The true number of modes, 9, is not in the list. BIC takes 16 components: one for each rare mode, and eight for the centre. This does not reduce coverage.
 #
 # **Fidelity.** Both densities against scikit-learn's own, and against the density of the set:
 
 # %%
 from sklearn.neighbors import KernelDensity
 
-kde, probe = models["kernel density"], data.sample(300, generator=torch.Generator().manual_seed(1))
+probe = data.sample(300, generator=torch.Generator().manual_seed(1))
 theirs = KernelDensity(bandwidth=kde.chosen).fit(x.double().numpy())
 ours = kde.log_prob(probe)
 assert torch.allclose(ours, torch.from_numpy(theirs.score_samples(probe.double().numpy())))
@@ -369,7 +387,7 @@ def gaussian_kl(mean: Latents,  # (*runs, batch, latent)
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1) / 2
 
 # %% [markdown]
-# **Fidelity.** Against torch's KL of two normal laws in float64, and against a mean over a million draws from $q$:
+# **Fidelity.** Against torch's KL of two normal laws in float64, and against a mean over 200,000 draws from $q$:
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -398,7 +416,10 @@ def elbo_loss(rebuilt: Batch,  # G(code), (*runs, batch, *event)
               std: Positive = .1,  # of the noise around G(code)
               weight: NonNegative = 1.,  # of KL; 1 is the bound itself
               ) -> Tensor:  # (*runs,)
-    "Minus the evidence lower bound (ELBO) in nats, of one code for each example."
+    """Minus the evidence lower bound (ELBO) in nats, of one code for each example.
+
+    A mean over the batch. `ValueError` where shapes do not fit (Kingma and Welling 2014, eq. 3).
+    """
     gap = (rebuilt - real).reshape(*mean.shape[:-1], -1)
     constant = gap.shape[-1] * (math.log(std) + math.log(2 * math.pi) / 2)
     likelihood = -gap.square().sum(-1) / (2 * std * std) - constant
@@ -427,7 +448,7 @@ assert abs(bound(*best) - log_p) < .01 and abs(bound(.1, .36) - (log_p - gap)) <
 log_p, bound(*best), bound(.1, .36)
 
 # %% [markdown]
-# $E$ gives twice as many numbers as a latent has: means and log variances.
+# $E$ gives twice as many numbers as a latent has: means and log variances. The class checks this, because a network of your own may give another number.
 
 # %%
 #| export methods.vae
@@ -436,20 +457,22 @@ class GaussianEncoder(nn.Module):
     lead = 2
 
     @checked
-    def __init__(self, net: Network):
+    def __init__(self, net: Network,  # (runs, n, *event) -> (runs, n, 2 · latent)
+                 latent: Count):
         super().__init__()
-        self.net = net
+        self.net, self.latent = net, latent
 
     def moments(self, x: Tensor) -> tuple[Tensor, ...]:
-        "Mean and log variance of the codes, `(runs, n, latent)` each."
-        return self.net(x).chunk(2, -1)
+        "Mean and log variance of the codes, `(runs, n, latent)` each; `ValueError` for others."
+        size = *x.shape[:2], 2 * self.latent
+        return check_shape("E", self.net(x), size, what="means and log variances").chunk(2, -1)
 
     def forward(self, x: Tensor) -> Tensor:
         "The mean of the codes."
         return self.moments(x)[0]
 
 # %% [markdown]
-# As a game there are two players that move together (the turn `GE`), and one loss.
+# As a game there are two players that move together (the turn `GE`), and one loss. The samples of the game are the means $G(z)$: the noise of width $\sigma$ is not added. All results below are for these means.
 
 # %%
 #| export methods.vae
@@ -472,7 +495,7 @@ class VAE(Game):
         kw, nets = dict(runs=runs, generator=generator), self.networks
         G = make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw)
         E = make_player("E", self.E, lambda: nets.encoder(event, 2 * latent, **kw), **kw)
-        return {"G": G, "E": GaussianEncoder(E)}
+        return {"G": G, "E": GaussianEncoder(E, latent)}
 
 # %% [markdown]
 # One code is drawn for each example: its mean plus its standard deviation times noise.
@@ -501,7 +524,7 @@ shapes.sample(5).shape, shapes.player("E")(torch.zeros(2, 5, 2)).shape
 #
 # $$L(v)=\mathbb E\,\big\|v(x_t,t)-(x_1-x_0)\big\|^2,\qquad v^*(x,t)=\mathbb E\big[x_1-x_0\,\big|\,x_t=x\big].$$
 #
-# The minimiser is a conditional mean, as for every squared error. Lipman et al. (2023, Theorems 1 and 2) show that a flow along $v^*$ has the law of $x_t$ at each time. So at $t=1$ it has the law of the data, and *no mode is missing at the minimum of this loss*. (Liu et al. 2023 study the same straight path as *rectified flow*.) There is no second player, so nothing can circle.
+# The minimiser is a conditional mean, as for every squared error. Lipman et al. (2023, Theorems 1 and 2) show that a flow along $v^*$ has the law of $x_t$ at each time. So at $t=1$ it has the law of the data, and *no mode is missing at the minimum of this loss*. (Liu et al. 2023 study the same straight path as *rectified flow*. The paths of Lipman et al. end at a narrow normal law around the data point, of width $\sigma_{\min}$. Here $\sigma_{\min}=0$.) There is no second player, so the training cannot circle as in chapter [1.1](01_minimax.ipynb).
 
 # %%
 #| export
@@ -513,7 +536,8 @@ def flow_matching_loss(velocity: Batch,  # of the network at (1-t) noise + t rea
                        ) -> Tensor:  # (*runs,)
     """Squared distance from the velocity to that of the straight path, x₁ - x₀.
 
-    A sum over each example and a mean over the batch (Lipman et al. 2023; Liu et al. 2023).
+    A sum over each example and a mean over the batch. `ValueError` if the three shapes differ
+    (Lipman et al. 2023; Liu et al. 2023).
     """
     square = (velocity - (real - noise)).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
@@ -586,7 +610,10 @@ def integrate_velocity(velocity: Velocity,  # v(x, t); x (*runs, batch, *event),
                        method: Solver = "midpoint",
                        *, lead: Lead = 1,  # axes before the event: the runs and the batch
                        ) -> Tensor:  # x at t = 1
-    "Follow dx/dt = v(x, t) from t = 0 to 1; midpoint calls `velocity` twice a step, Euler once."
+    """Follow dx/dt = v(x, t) from t = 0 to 1; midpoint calls `velocity` twice a step, Euler once.
+
+    `ValueError` if a velocity has not the shape of x, or for another method or number of steps.
+    """
     x, h = start, 1 / n_steps
     for k in range(n_steps):
         time = x.new_full(x.shape[:lead], k * h)
@@ -640,7 +667,7 @@ assert abs(share - .2) < .05 and between < .02
 share, between
 
 # %% [markdown]
-# Both modes have their share, and hardly a point ends between them. Paths of a flow cannot cross. So neighbours in the noise that end in different modes must be separated by a steep velocity. A network that is too smooth there leaves samples between the modes.
+# Both modes have their share, and almost no point ends between them. Paths of a flow cannot cross. So neighbours in the noise that end in different modes must be separated by a steep velocity. A network that is too smooth there leaves samples between the modes.
 #
 # **Fidelity.** How large is the error of a sampler with $n$ steps? On the line a flow keeps the order of the points. So the share of noise below $x_0$ is the share of data below $x(1)$: $F(x(1))=\Phi(x_0)$ with the distribution functions of data and noise. Twice as many steps should halve Euler's error and quarter that of the midpoint rule:
 
@@ -680,6 +707,7 @@ class FlowGenerator(nn.Module):
     """G of flow matching: latents to the examples where the flow ends.
 
     With a time t `(runs, n)`, the end that is predicted from the state z at t: z + (1-t) v(z, t).
+    `ValueError` for latents that are not as long as an example.
     """
     lead = 2
 
@@ -694,13 +722,21 @@ class FlowGenerator(nn.Module):
         "The velocity `(runs, n, *event)` at x and time `(runs, n)`."
         return self.net(x, time[..., None])
 
-    def forward(self, z: Tensor, time: Tensor | None = None) -> Tensor:
-        "Examples `(runs, n, *event)` of latents `(runs, n, latent)`; pictures are in [-1, 1]."
-        x = z.unflatten(-1, self.event)
-        if time is not None:
-            return x + (1 - _beside(time, x)) * self.velocity(x, time)
-        x = integrate_velocity(self.velocity, x, *self.settings, lead=2)
-        return x.clamp(-1, 1) if len(self.event) > 1 else x
+# %% [markdown]
+# Without a time it follows the flow, with a time it predicts the end.
+
+# %%
+#| export
+@patch
+def forward(self: FlowGenerator, z: Tensor, time: Tensor | None = None) -> Tensor:
+    "Examples `(runs, n, *event)` of latents `(runs, n, latent)`; pictures are in [-1, 1]."
+    check_shape("z", z, (*z.shape[:2], math.prod(self.event)), what="latents (runs, n, latent)")
+    x = z.unflatten(-1, self.event)
+    if time is not None:
+        check_shape("time", time, z.shape[:2])
+        return x + (1 - _beside(time, x)) * self.velocity(x, time)
+    x = integrate_velocity(self.velocity, x, *self.settings, lead=2)
+    return x.clamp(-1, 1) if len(self.event) > 1 else x
 
 # %% [markdown]
 # The draws of $t$ end a little before 1, because of that division.
@@ -785,7 +821,7 @@ value, by_hand
 
 # %% [markdown]
 # ## The same sets, eight seeds
-# `benchmarks/references.py` trained three networks for 5,000 steps with batch 128, width 64 and seeds 0 to 7: the VAE, the flow, and the GAN with R1. Two settings of VAE and flow were tried on seeds 100 to 103 for 1,000 steps (VAE: $\sigma$ of 0.1 or 0.2; flow: two or three hidden layers; the one with the smaller TV is taken). The GAN has the best of three R1 weights of chapter 1.4, chosen on the reported seeds, which favours it. Mixture and kernel density get 5,000 examples of each seed and choose their own settings from these. KL compares with the set's own shares here, so a perfect generator has about 0. The thresholds below were set before the runs.
+# `benchmarks/references.py` trained three networks for 5,000 steps with batch 128, width 64 and seeds 0 to 7: the VAE, the flow, and the GAN with R1. Each network had four settings. They were tried for 2,500 steps on seeds 100 to 103, and the one with the smallest mean TV was taken. Mixture and kernel density get 5,000 examples of each seed and choose their own settings from these. A network draws new examples in each step, 640,000 in all. KL compares with the set's own shares here, so a perfect generator has about 0. The thresholds of the claims below were set before any of these runs.
 
 # %%
 kept, most = recorded("references"), {"grid": 25, "rare_modes": 9}
@@ -794,6 +830,12 @@ methods = "Gaussian mixture", "kernel density", "flow matching", "VAE", "GAN wit
 def row_of(part: str, setting: str) -> dict:
     "A recorded row."
     return next(row for row in kept[part] if row["setting"] == setting)
+
+# %%
+{row["setting"]: round(sum(row["tv"]) / 4, 3) for row in kept.get("points tuning", ())}  # mean TV
+
+# %% [markdown]
+# These are the trials. On the grid each network took its largest rate, so a still larger one may be better. The results with the chosen settings:
 
 # %%
 def shown(name: str) -> None:
@@ -824,8 +866,12 @@ def compared() -> Picture:
             tv = row_of("points", f"{name}: {method}")["tv"]
             ax.scatter(tv, [y] * 8, s=16, c=colour, alpha=.5, linewidths=0)
         ax.axvline(row_of("points", f"{name}: VAE")["floor"]["tv"], c=ACCENT, ls=":")
-        ax.set(xlabel="TV", title=name.replace("_", " "), ylim=(4.6, -.6), xscale="log")
+        ax.set(xlabel="total variation (TV)", title=name.replace("_", " "), xscale="log",
+               ylim=(4.6, -.6))
         ax.set(yticks=range(5), yticklabels=methods)
+        ticks = (.03, .1, .3, 1) if name == "grid" else (.01, .03, .1)
+        ax.set_xticks(ticks, ticks)
+        ax.minorticks_off()
     return Picture(figure, "Total variation of each seed on two sets; dotted: a perfect generator")
 
 compared() if kept else "no record: only the package is installed"
@@ -845,8 +891,8 @@ def below(method: str, other: str) -> bool:
 
 # %%
 gan = "GAN with R1"
-claim("On grid and rare modes a Gaussian mixture has a smaller TV than the GAN with R1 of "
-      "chapter 1.4", paper="this course", section="data that are mixtures of normal laws",
+claim("On grid and rare modes a Gaussian mixture has a smaller TV than the GAN with R1",
+      paper="this course", section="data that are mixtures of normal laws",
       ours=each("Gaussian mixture"), baseline=each(gan),
       holds=not kept or below("Gaussian mixture", gan))
 
@@ -874,46 +920,56 @@ claim("Flow matching captures every mode of grid and rare modes on every seed",
 # %% [markdown]
 # One of the four thresholds is reached. What the table shows:
 #
-# - **Mixture and kernel density** capture every mode on every seed, with a TV near that of a perfect generator, in about a second. No network comes near them here.
-# - **Flow matching** captures all nine rare modes on every seed. Its shares are nearer to those of the data than the GAN's (KL 0.044 and 0.070, intervals apart), in less than half of the time. But more of the GAN's samples are good (92 % and 89 %): the flow leaves samples between the modes. On the grid its worst seed captures 23 modes. Neither network is good there: fewer than one sample in five is.
-# - **The VAE loses modes, too:** 4.1 of nine rare modes on average, and one on its worst seed, with 91 % good samples. Losing modes is no speciality of GANs.
+# - **Mixture and kernel density** capture every mode on every seed, with a TV at most one and a half times that of a perfect generator, in about a second. The TV of every network is more than four times as large.
+# - **Flow matching** has a smaller TV than the GAN on the rare modes, with intervals apart, and captures all nine on every seed. The GAN misses two on one seed. On the grid the intervals of all three networks overlap. There the flow misses one mode on one seed, and the GAN up to four.
+# - **The VAE** captures all modes of the grid on every seed, but only 5.5 of the nine rare modes on average. So losing modes is not limited to GANs.
+# - **No network is good on the grid:** fewer than one sample in three is a good one.
 
 # %%
 def mean_of(name: str, method: str, measure: str) -> float:
     "A recorded measure, averaged over the seeds."
     return sum(row_of("points", f"{name}: {method}")[measure]) / 8
 
-def kl_of(method: str):
-    "The interval of KL on the rare modes."
-    return interval(row_of("points", f"rare_modes: {method}")["kl"], low=0)
+# %%
+if kept:
+    assert all(set(captured(m)[name]) == {most[name]} for m in methods[:2] for name in most)
+    assert all(mean_of(name, m, "tv") < 1.5 * row_of("points", f"{name}: {m}")["floor"]["tv"]
+               for m in methods[:2] for name in most)
+    assert all(mean_of(name, m, "tv") > 4 * mean_of(name, n, "tv")
+               for m in methods[2:] for n in methods[:2] for name in most)
 
 # %%
 if kept:
-    assert all(set(captured(method)[name]) == {most[name]} and mean_of(name, method, "tv") < .055
-               for method in methods[:2] for name in most)
-    assert set(captured("flow matching")["rare_modes"]) == {9} and worst["grid"] == 23
-    assert kl_of("flow matching").high < kl_of(gan).low
-    times = [row_of("points", f"rare_modes: {m}")["seconds"] for m in ("flow matching", gan)]
-    assert times[0] < times[1] / 2
+    assert tv_of("rare_modes", "flow matching").high < tv_of("rare_modes", gan).low
+    assert sorted(captured(gan)["rare_modes"]) == [7] + [9] * 7 and worst["rare_modes"] == 9
+    grids = [tv_of("grid", m) for m in methods[2:]]
+    assert max(v.low for v in grids) < min(v.high for v in grids)
+    assert sorted(captured("flow matching")["grid"]) == [24] + [25] * 7
+    assert min(captured(gan)["grid"]) == 21
 
 # %%
 if kept:
-    good = [mean_of("rare_modes", m, "high_quality") for m in (gan, "flow matching", "VAE")]
-    assert good[0] > .92 > good[2] > .9 > good[1] > .88
-    assert all(mean_of("grid", m, "high_quality") < .2 for m in methods[2:])
-    seen = captured("VAE")["rare_modes"]
-    assert min(seen) == 1 and abs(sum(seen) / 8 - 4.125) < 1e-9
-    print("GAN, flow, VAE good samples on rare modes:", [round(v, 3) for v in good], "VAE:", seen)
+    seen = captured("VAE")
+    assert set(seen["grid"]) == {25} and sum(seen["rare_modes"]) / 8 == 5.5
+    assert all(mean_of("grid", m, "high_quality") < 1 / 3 for m in methods[2:])
+    print("the VAE's rare modes by seed:", seen["rare_modes"])
 
 # %% [markdown]
-# The GAN's row is that of chapter 1.4, trained again: the captured modes of each seed are the same. The tuning of VAE and flow was short, and a longer or better one may change the order of the three networks.
+# **Tune as hard for every method.** An earlier record of this benchmark tried two settings for 1,000 steps for VAE and flow. Its row of the GAN had the best of three weights of R1 from chapter 1.4, after 5,000 steps on the reported seeds. It gave another order: on the grid the GAN had the smallest TV of the three networks.
 
 # %%
-past = {row["setting"]: row["by seed"] for row in recorded("wasserstein").get("rare_modes", [])}
-assert not kept or captured(gan)["rare_modes"] == past["R1 weight 0.1, lr 0.003"]
+{row["setting"]: f"{interval(row['tv'], low=0, high=1):.3f}"
+ for row in kept.get("unequal tuning", ())}
+
+# %%
+if kept:
+    before = {row["setting"]: row["tv"] for row in kept["unequal tuning"]}
+    first = {m: sum(before[f"grid: {m}"]) / 8 for m in methods[2:]}
+    assert min(first, key=first.get) == gan
+    assert max(mean_of("grid", m, "tv") for m in methods[2:]) == mean_of("grid", gan, "tv")
 
 # %% [markdown]
-# The same two density models on eight sets of `random_modes` (chapter [6.20](../6_workshop/20_random_sets.ipynb)), in up to eight dimensions. Nobody chose these sets.
+# The same two density models on eight sets of `random_modes` (chapter [6.20](../6_workshop/20_random_sets.ipynb)), in up to eight dimensions. These are the sets of the seeds 0 to 7; none was left out. Each set has one seed.
 
 # %%
 def family_rows() -> None:
@@ -926,7 +982,7 @@ def family_rows() -> None:
 family_rows()
 
 # %% [markdown]
-# The mixture captures every mode of every set. The kernel density misses two modes of one set, and its mean TV is more than five times as large. Its kernels are round and all alike, and modes of these sets are not.
+# The mixture captures every mode of every set. The kernel density misses two modes of one set, and its mean TV is more than five times as large. A likely reason, which we have not tested: its kernels are round and all alike, and the modes of these sets are not.
 
 # %%
 if kept:
@@ -937,10 +993,10 @@ if kept:
     print(f"mean TV {sum(mix['tv']) / 8:.3f} and {sum(kernel['tv']) / 8:.3f}")
 
 # %% [markdown]
-# ## Where density models stop: dimensions
-# Eight modes on a circle, as before. Now each example gets further coordinates, which are normal noise in every mode. The number is how far a model is behind the true density on fresh examples: the mean of $\log p-\log q$, in nats. 1,000 training examples, eight seeds.
+# ## Density models in more dimensions
+# Eight modes on a circle of radius 2, each with a standard deviation of 0.2. Now each example gets further coordinates, which are normal noise in every mode. The number is how far a model is behind the true density on fresh examples: the mean of $\log p-\log q$, in nats. 1,000 training examples, eight seeds.
 #
-# **Predict:** which of the two models suffers more in 32 dimensions?
+# **Predict:** which of the two models is farther behind the truth in 32 dimensions?
 
 # %%
 def behind_truth(d: int, seed: int) -> list[float]:
@@ -967,10 +1023,11 @@ claim("In 32 dimensions a kernel density is more than ten times as far behind th
       holds=kernels[2].low > 10 * kernels[0].high)
 
 # %% [markdown]
-# The kernel density is behind the mixture in each of the three. In relation to two dimensions both lose about the same: a full covariance in 32 dimensions has 528 free numbers, and eight of them want more than 1,000 examples.
+# The kernel density is behind the mixture in each of the three. In relation to two dimensions both are between fifty and a hundred and fifty times as far behind. A full covariance in 32 dimensions has 528 free numbers. Eight of them have 4,224, and there are 1,000 examples. (A GAN has no density, so it cannot be compared in this way.)
 
 # %%
-assert mixes[2].low > 10 * mixes[0].high
+assert 32 * 33 // 2 == 528 and 8 * 528 == 4224
+assert all(50 < v[2].mean / v[0].mean < 150 for v in (mixes, kernels))
 f"{kernels[2].mean / kernels[0].mean:.0f} times, {mixes[2].mean / mixes[0].mean:.0f} times"
 
 # %% [markdown]
@@ -992,25 +1049,26 @@ assert judged.captured == 10 and judged.high_quality > .9 and len(scans) == 1401
 f"bandwidth {smooth.chosen:.2f}, where a pixel is between -1 and 1"
 
 # %% [markdown]
-# All ten modes, and more than nine samples of ten are good: the judge reads digits through noise. A Gaussian mixture with full covariances has only a few components here, because each has 2,144 free numbers:
+# All ten modes, and more than nine samples of ten are good: the judge recognises a digit in spite of the noise. (The column *null* says that uniform noise reaches ten modes, too, without a single good sample. For pictures this protocol counts every digit that the judge names, with confidence or not. So *captured* shows little on digits.) A Gaussian mixture with full covariances has only a few components here, because each has 2,144 free numbers:
 
 # %%
 coarse = fit_gaussian_mixture(scans, [1, 2, 4, 8])
 blurred = coarse.sample(2500, torch.Generator().manual_seed(1))
 few = coverage(blurred, digits())
+assert 64 + 64 * 65 // 2 == 2144
 assert coarse.chosen <= 4 and few.captured == 10 and .5 < few.high_quality < .8
 coarse.chosen, few.high_quality
 
 # %%
-figure, panels = axes(1, 3, size=(2.4, 1.6))
+figure, panels = axes(1, 3, size=(2.4, 2.8))
 for ax, (title, images) in zip(panels, {"real": scans[::90], "kernel density": noisy,
                                         "Gaussian mixture": blurred}.items()):
-    image_grid(ax, digits().picture(images[:16]), 8, title)
+    image_grid(ax, digits().picture(images[:16]), 4, title)
 Picture(figure, "Sixteen real digits, clean; sixteen of the kernel density, readable with noise on "
         "every pixel; sixteen of the Gaussian mixture, some not readable")
 
 # %% [markdown]
-# The pictures of the kernel density have noise on every pixel, also where all real scans are black. Mode coverage does not notice it.
+# The pictures of the kernel density have noise on every pixel, also where all real scans are black. This does not change mode coverage.
 #
 # ## Does a kernel density copy?
 # By construction every sample is a training scan plus noise. `copies` of chapter [4.4](../4_evidence/04_copying.ipynb) compares samples with training scans and with held-out scans.
@@ -1028,20 +1086,23 @@ assert not report.alarms and closer.alarms == ["copies"]
 closer
 
 # %% [markdown]
-# With the bandwidth that held-out likelihood chooses there is no alarm; with half of it most samples are called copies. The length of the noise is about $h\sqrt{64}=2.4$. A held-out scan has its nearest training scan at a median distance of 2.06. So each sample lies farther from its own training scan than new data lie from theirs, and a test by distances cannot tell.
+# With the bandwidth that held-out likelihood chooses there is no alarm; with half of it most samples are called copies. (DCR is the distance to the nearest training scan, and $C_T$ far below 0 is another sign of copies. Both are explained in chapter [4.4](../4_evidence/04_copying.ipynb).) Why is there no alarm? We compare the distance of a sample to its nearest training scan with that of a held-out scan. And `copies` looks at a ratio: the nearest distance over that to the fifth nearest scan. It counts a sample only if its ratio is at most half of a usual one.
 
 # %%
 length = (noisy[:, None] - scans).flatten(2).norm(dim=2).min(1).values.median().item()
 nearest = (unseen[:, None] - scans).flatten(2).norm(dim=2).min(1).values.median().item()
-assert smooth.chosen * 8 > 2.3 and abs(nearest - 2.06) < .02 and length < nearest
-length, nearest
+ratios = [copy_ratio(v, scans).median().item() for v in (unseen, noisy, half.sample(
+    600, torch.Generator().manual_seed(1)))]
+assert .9 * nearest < length < nearest and abs(nearest - 2.06) < .02
+assert ratios[1] > ratios[0] / 2 > ratios[2]
+{"distance": (length, nearest), "ratio: held-out, kernel density, half the width": ratios}
 
 # %% [markdown]
-# (The samples' median distance is a little smaller than $h\sqrt{64}$, because pixels are cut at −1 and 1, and because another scan may be nearer.) So "no alarm" means that the samples are not *nearer* than new data would be. It does not mean that the model knows anything beyond its training set.
+# The noise makes the samples nearly as far from the training set as new scans are, and their ratio is more than half of a usual one. With half the bandwidth it is less. So "no alarm" means that the samples are not *much nearer* to single training scans than new data would be. It does not mean that the model generalises: here every sample is a training scan plus noise.
 
 # %% [markdown]
 # ## All methods on digits
-# The judge looks at what a picture shows. A test that looks for *faults* is closer to a discriminator: trees (`ExtraTreesClassifier`) learn to separate samples from as many held-out scans and are asked about others of both. Real scans of the training set are told apart in about half of the cases, which is chance. `benchmarks/references.py` measured both with eight seeds. Each method has one setting that was not tuned on digits, and a network has 1,000 steps, which is short.
+# The judge looks at what a picture shows. A test that looks for *faults* is closer to a discriminator: trees (`ExtraTreesClassifier`) learn to separate samples from as many held-out scans and are asked about others of both. Real scans of the training set are recognised in about half of the cases, which is chance. `benchmarks/references.py` measured both with eight seeds. Each network had four settings, chosen by TV on seeds 100 to 103, and trains for 2,000 steps, which is short.
 
 # %%
 def digit_rows() -> None:
@@ -1062,19 +1123,20 @@ def on_digits(method: str, measure: str):
 # %%
 ours, theirs = (on_digits(method, "high_quality") for method in ("kernel density", gan))
 claim("On digits more samples of the GAN with R1 than of a kernel density are good",
-      paper="this course", section="1,000 steps, not tuned", ours=theirs, baseline=ours,
+      paper="this course", section="2,000 steps", ours=theirs, baseline=ours,
       holds=bool(kept) and theirs.low > ours.high, expect=False)
 
 # %% [markdown]
-# The threshold is not reached: the judge calls 94 % of the kernel density's samples good, and 74 % of the GAN's. Of the three networks the GAN has the most good samples after 1,000 steps. The trees recognise every method in more than 98 % of the cases, so nobody passes this test here, and it does not order the methods.
+# The threshold is not reached: the judge calls 94 % of the kernel density's samples good, and 84 % of the GAN's. Of the three networks the GAN has the most good samples, and its shares of the digits are nearest to those of the data. (For the VAE the largest $\sigma$ that was tried was the best, so a still larger one may be better.) The trees recognise the samples of every method in more than 98 % of the cases. So no method passes this test here.
 #
 # *Authenticity* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53. The kernel density has 0.38: here its copying shows as a tendency, without an alarm.
 
 # %%
 if kept:
     share = {m: on_digits(m, "high_quality") for m in methods}
-    assert .93 < share["kernel density"].mean < .95 and .73 < share[gan].mean < .74
-    assert share[gan].low > max(share[m].high for m in ("flow matching", "VAE"))
+    assert round(share["kernel density"].mean, 2) == .94 and round(share[gan].mean, 2) == .84
+    assert share[gan].low > max(share[m].high for m in ("flow matching", "VAE", "Gaussian mixture"))
+    assert on_digits(gan, "kl").high < min(on_digits(m, "kl").low for m in ("flow matching", "VAE"))
     assert all(on_digits(m, "recognised").low > .98 for m in methods)
     assert on_digits("kernel density", "authenticity").high < .4
     assert round(row_of("digits", "training scans")["authenticity"][0], 2) == .53
@@ -1082,10 +1144,10 @@ if kept:
 # %%
 def network_digits() -> Picture:
     "Sixteen recorded samples of each network."
-    figure, panels = axes(1, 3, size=(2.4, 1.6))
+    figure, panels = axes(1, 3, size=(2.4, 2.8))
     for ax, method in zip(panels, methods[2:]):
         images = torch.tensor(row_of("digits", method)["pictures"]) / 100
-        image_grid(ax, digits().picture(images), 8, method)
+        image_grid(ax, digits().picture(images), 4, method)
     return Picture(figure, "Sixteen digits of flow matching, of the VAE and of the GAN; all show "
                    "digits, and some of each are not readable")
 
@@ -1107,45 +1169,45 @@ len(calls)
 # ## Why a GAN at all?
 # What this chapter measured allows a short answer.
 #
-# 1. **Points with few modes in few dimensions: no GAN.** A mixture or a kernel density captures every mode, in a second.
+# 1. **Points with few modes in few dimensions: no GAN.** A mixture or a kernel density has a TV less than a quarter of that of any network, after about a second.
 
 # %%
-assert not kept or all(mean_of(name, m, "tv") < min(mean_of(name, n, "tv") for n in methods[2:]) / 5
-                       for name in most for m in methods[:2])
+assert not kept or all(row_of("points", f"{name}: {m}")["seconds"] < 1.5
+                       for name in most for m in methods[:2])  # the factor: see above
 
 # %% [markdown]
-# 2. **Mode coverage alone is no reason for a GAN on small digits either.** The kernel density captures all ten digits, and the judge calls more of its samples good than of any network here.
+# 2. **Mode coverage alone is no reason for a GAN on small digits either.** Every method captures all ten digits, and so does uniform noise. The shares of the kernel density are nearest to those of the data, and the judge calls more of its samples good than of any network here.
 
 # %%
 nets = methods[2:]
-assert not kept or on_digits("kernel density", "high_quality").low > max(
-    on_digits(m, "high_quality").high for m in nets)
+if kept:
+    assert all(set(row_of("digits", m)["captured"]) == {10} for m in methods)
+    assert row_of("digits", gan)["null"]["captured"] == 10
+    assert on_digits("kernel density", "kl").high < min(on_digits(m, "kl").low for m in nets)
+    assert on_digits("kernel density", "high_quality").low > max(
+        on_digits(m, "high_quality").high for m in nets)
 
 # %% [markdown]
-# 3. **But a kernel density knows nothing beyond its training set,** trees see its noise in nearly every sample (as they see the faults of every method here), and in 32 dimensions it is far behind the truth. A mixture falls behind, too.
+# 3. **But every sample of a kernel density is a training example plus noise.** Trees recognise nearly all of them on digits, as they recognise the samples of every method here. And in 32 dimensions a kernel density and a mixture are far behind the truth. (No network was measured there.)
 
 # %%
 assert not kept or on_digits("kernel density", "recognised").low > .99
 assert min(mixes[2].low, kernels[2].low) > 2
 
 # %% [markdown]
-# 4. **If a network must not miss a mode, flow matching is the first choice here:** all nine rare modes on every seed, where the GAN missed two on its worst seed and the VAE eight.
+# 4. **No network is the best in everything.** On the rare modes the flow has the smallest TV and misses no mode. On digits the GAN has the most good samples, and the flow the fewest.
 
 # %%
-assert not kept or [min(captured(m)["rare_modes"]) for m in nets] == [9, 1, 7]
+if kept:
+    assert tv_of("rare_modes", "flow matching").high < min(
+        tv_of("rare_modes", m).low for m in ("VAE", gan))
+    assert on_digits(gan, "high_quality").low > on_digits("VAE", "high_quality").high
+    assert on_digits("VAE", "high_quality").low > on_digits("flow matching", "high_quality").high
 
 # %% [markdown]
-# 5. **What the GAN has:** more good samples than the flow after as many steps, on the rare modes and on digits, and a sample for one call of its network instead of 40.
-
-# %%
-rows = [[row_of("points", f"rare_modes: {m}"), row_of("digits", m)] for m in (gan, "flow matching")
-        if kept]
-assert all(interval(a["high_quality"]).low > interval(b["high_quality"]).high
-           for a, b in zip(*rows))
-assert len(calls) == 40
-
-# %% [markdown]
-# So a GAN pays where samples must be quick and good one by one, and where you can check what is missing. Part 4 is about this check. Nothing here is about large pictures: they were not measured.
+# 5. **A sample of the GAN costs one call of its network,** one of the flow 40 with the default settings. (On the ring of the section *In your own code* ten are enough.) The VAE needs one call, too.
+#
+# So nothing that was measured here needs a GAN. What remains is this: among the three networks the GAN has the most good samples on digits, and a sample is one call. A GAN's coverage must be checked, as that of any network. Part 4 is about this check. Large pictures were not measured.
 
 # %% [markdown]
 # ## The lab
@@ -1159,13 +1221,14 @@ Lab(game, ring(std=.15), batch=64, samples=300).step(steps(300))
 
 # %% [markdown]
 # ## In your own code
-# The losses need nothing else of this package. Any network of $x$ and $t$ will do, and any data.
+# The losses need nothing else of this package. You can use any network of $x$ and $t$, and any data.
 
 # %%
+torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(3, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2))
 velocity = lambda x, t: net(torch.cat([x, t[:, None]], 1))
 adam, mine = torch.optim.Adam(net.parameters(), 3e-3), ring(std=.1)
-for step in range(steps(300)):
+for step in range(steps(1000)):
     x1 = mine.sample(256, generator=g)
     x0, t = torch.randn_like(x1), torch.rand(256)
     at = t[:, None]
@@ -1175,10 +1238,14 @@ for step in range(steps(300)):
 
 # %%
 with torch.no_grad():
-    made = integrate_velocity(velocity, torch.randn(2500, 2), n_steps=20)
-coverage(made, mine).captured
+    made = {n: integrate_velocity(velocity, torch.randn(2500, 2), n_steps=n) for n in (1, 2, 5, 20)}
+good = {2 * n: coverage(v, mine).high_quality for n, v in made.items()}  # by calls of the network
+assert fast_mode() or good[2] < good[4] < good[10] - .05 and abs(good[10] - good[40]) < .05
+good, coverage(made[20], mine).null.high_quality
 
 # %% [markdown]
+# The output is the share of good samples by the number of calls of the network for one sample, and that of uniform noise. Two or four calls are too few. Ten calls are about as good as forty here.
+#
 # Mistakes that no error shows: noise and data exchanged (the flow then runs backwards), the same $t$ for the whole batch (right in the mean, but noisy), a mean over the numbers of an example in the VAE's squared error where the ELBO has a sum (KL then weighs $d$ times too much).
 
 # %% [markdown]
@@ -1312,7 +1379,8 @@ grade_parameters(answer)
 # - A Gaussian mixture is fitted by EM, and BIC chooses the number of components. A kernel density is the training set plus noise, and held-out likelihood chooses how much.
 # - A VAE climbs a lower bound of the log density. The bound is lower than that by the KL divergence from the encoder's law to the true law of the latent.
 # - Flow matching learns the mean velocity of straight paths from noise to data. At its minimum no mode is missing. Its sampler calls the network many times.
-# - On points that come from a mixture of normal laws, a mixture beats every network of this chapter. It says little about other data.
+# - On points that come from a mixture of normal laws, a mixture is better than every network of this chapter. This says little about other data.
+# - Tune as hard for every method. With unequal tuning another network had the smallest TV on the grid.
 # - Before you report a GAN's coverage, put a mixture or a kernel density beside it.
 #
 # **For later.**
@@ -1326,12 +1394,12 @@ grade_parameters(answer)
 #
 # 1. Paths cross. At a crossing the loss is the variance of their velocities, and only their mean can be learned.
 # 2. If the encoder's law of $z$ given $x$ is the true one under the decoder.
-# 3. The noise has the length $h\sqrt{64}\approx2.4$. That is farther than the nearest training scan of a held-out scan. By distance alone such a sample is not nearer to the training set than new data.
+# 3. The noise makes a sample nearly as far from its training scan as a new scan is from its nearest one (medians 1.94 and 2.06). A test by distances finds samples that are much nearer than new data. These are not.
 # 4. The bandwidth is a fitted number. If it is chosen on the test data, their likelihood is too high.
 #
 # </details>
 #
-# **References.** D. P. Kingma, M. Welling, *Auto-encoding variational Bayes*, ICLR 2014 (arXiv 1312.6114). Y. Lipman, R. T. Q. Chen, H. Ben-Hamu, M. Nickel, M. Le, *Flow matching for generative modeling*, ICLR 2023 (arXiv 2210.02747). X. Liu, C. Gong, Q. Liu, *Flow straight and fast: Learning to generate and transfer data with rectified flow*, ICLR 2023 (arXiv 2209.03003). G. Schwarz, *Estimating the dimension of a model*, Annals of Statistics 1978 (BIC).
+# **References.** D. P. Kingma, M. Welling, *Auto-encoding variational Bayes*, ICLR 2014 (arXiv 1312.6114). Y. Lipman, R. T. Q. Chen, H. Ben-Hamu, M. Nickel, M. Le, *Flow matching for generative modeling*, ICLR 2023 (arXiv 2210.02747). X. Liu, C. Gong, Q. Liu, *Flow straight and fast: Learning to generate and transfer data with rectified flow*, ICLR 2023 (arXiv 2209.03003). A. P. Dempster, N. M. Laird, D. B. Rubin, *Maximum likelihood from incomplete data via the EM algorithm*, Journal of the Royal Statistical Society B 1977. E. Parzen, *On estimation of a probability density function and mode*, Annals of Mathematical Statistics 1962. G. Schwarz, *Estimating the dimension of a model*, Annals of Statistics 1978 (BIC).
 
 # %% [markdown]
 # ## The graders
@@ -1340,8 +1408,6 @@ grade_parameters(answer)
 # %%
 #| export course.graders.not_a_gan
 "Graders of chapter 1.7."
-import math
-
 import numpy as np
 import torch
 
@@ -1369,6 +1435,8 @@ def by_closed_form(mean, log_variance):
                    lambda m, v: by_closed_form(m, 2 * v), lambda m, v: -by_closed_form(m, v),
                    lambda m, v: by_closed_form(m, v) / m.shape[1],
                    lambda m, v: (m ** 2 + v - 1 - v.abs().log()).sum(1) / 2,
+                   lambda m, v: by_closed_form(m, v)[:, None],
+                   lambda m, v: (m ** 2 + (v / 2).exp() - 1 - v / 2).sum(1) / 2,
                    lambda m, v: (m ** 2 + v.exp() - v).sum(1) / 2])
 def grade_kl_term(answer):
     g = torch.Generator().manual_seed(0)
@@ -1397,6 +1465,9 @@ def straight(net, noise, real, time, at=None, target=1):
                    lambda n, z, x, t: straight(n, z, x, t, at=t[0]),
                    lambda n, z, x, t: straight(n, z, x, 1 - t),
                    lambda n, z, x, t: straight(n, z, x, t) * len(x),
+                   lambda n, z, x, t: straight(n, z, x, t.mean().expand_as(t)),
+                   lambda n, z, x, t: (n(z + t.view(-1, *[1] * (x.ndim - 1)) * (x - z), t)
+                                       - (x - z)).square().sum(-1).mean(),
                    lambda n, z, x, t: (n(x, t) - (x - z)).square().flatten(1).sum(1).mean()])
 def grade_flow_loss(answer):
     g = torch.Generator().manual_seed(1)
