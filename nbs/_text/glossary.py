@@ -35,7 +35,9 @@
 # | density | In precision and recall, the number of real neighbourhoods that contain a sample, divided by the number expected. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | density ratio | The probability density of the data divided by that of the generator, whose logarithm is the best logit. | [1.1](1_game/01_minimax.ipynb) |
 # | discriminator | The network D that gives each example a logit, high for real and low for generated. | [0.1](0_start/01_first_gan.ipynb) |
+# | domain | One kind of view of the same things, such as photographs or drawings, between which a model translates. | [5.6](5_icml2019/06_joint.ipynb) |
 # | ELBO | A lower bound of the log density of an example, which a variational autoencoder maximises. | [1.7](1_game/07_not_a_gan.ipynb) |
+# | EM | A way to fit a mixture: examples are divided among the components, and each component is fitted to its share, in turn. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | encoder | A network that maps an example to a latent, in the direction opposite to the generator. | [2.1](2_inverse/01_encoder.ipynb) |
 # | exchangeable | Said of examples whose order does not matter for their joint distribution. | [4.2](4_evidence/02_audit.ipynb) |
 # | experiment | A long training that is recorded once and whose first steps are replayed and compared at each run. | [0.2](0_start/02_evidence.ipynb) |
@@ -98,6 +100,7 @@
 # | player | A network of a game that is trained in its turns. | [0.5](0_start/05_networks.ipynb) |
 # | pool | The samples among which IMLE searches the nearest one for each real example. | [3.1](3_inclusion/01_imle.ipynb) |
 # | power | The probability that a test finds a fault that is there. | [4.5](4_evidence/05_compare.ipynb) |
+# | power iteration | A repeated product with a matrix, which finds its largest singular value. | [5.7](5_icml2019/07_attention.ipynb) |
 # | precision | The share of samples that lie in the region of the real data. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | prior | The distribution from which latents are drawn. | [2.1](2_inverse/01_encoder.ipynb) |
 # | projection discriminator | A discriminator that takes a label into account by an inner product with the label's embedding. | [5.8](5_icml2019/08_few_labels.ipynb) |
