@@ -1204,6 +1204,7 @@ NAMES = {
     'wasserstein_distance': 'methods.wasserstein',
     'wasserstein_generator_loss': 'methods.wasserstein',
     'wasserstein_gradient_penalty': 'methods.ground_metric',
+    'widget_view': 'core.plotting',
     'wilson_interval': 'core.statistics',
     'with_labels': 'networks.layers',
     'with_settings': 'core.registry',

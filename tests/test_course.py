@@ -245,7 +245,7 @@ def test_replace_is_all_or_nothing(tmp_path):
     assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
-def test_film_turns_and_has_a_still():
+def test_film_turns_and_has_a_still(monkeypatch):
     def frame(i):
         figure, ax = axes(size=(1, 1))
         ax.plot([0, i], [0, 1])
@@ -254,7 +254,10 @@ def test_film_turns_and_has_a_still():
     for i in range(4):
         film.widget.slider.value = i
         assert film.widget.image.value == film.frames[i].png and film.widget.label.value == "abcd"[i]
+    import ipywidgets
+    monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_", raising=False)  # as in ipywidgets 7, which Colab has
     data, meta = film._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == film.widget.model_id
     assert data["image/png"].startswith(b"\x89PNG") and "frame 3" in meta["image/png"]["alt"]
     with pytest.raises(ValueError, match="labels"):
         Film(film.frames, ["one"])

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from test_lab import GAME, same, small
@@ -249,6 +251,21 @@ def test_a_cell_shows_a_widget_and_a_still():
     data, meta = small().step(2)._repr_mimebundle_()
     assert data["image/png"][:4] == b"\x89PNG" and "discs" in meta["image/png"]["alt"]
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_a_lab_is_shown_in_colab(monkeypatch):
+    """Colab has ipywidgets 7, where a box cannot say how it is shown; anywidget names what shows its widgets there."""
+    pytest.importorskip("anywidget")
+    import anywidget._util
+    import ipywidgets
+    view, shows = "application/vnd.jupyter.widget-view+json", SimpleNamespace(_installed_url="https://manager.js")
+    monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_", raising=False)
+    anywidget._util.enable_custom_widget_manager_once.cache_clear()
+    monkeypatch.setitem(sys.modules, "google.colab.output", SimpleNamespace(enable_custom_widget_manager=lambda: None, _widgets=shows))
+    lab = small().step(2)
+    data, meta = lab._repr_mimebundle_()
+    assert data[view] == {"version_major": 2, "version_minor": 0, "model_id": lab.widget.box.model_id}
+    assert meta[view]["colab"]["custom_widget_manager"]["url"] == "https://manager.js" and "discs" in meta["image/png"]["alt"]
 
 
 def test_recordings_hold_what_happened(tmp_path):

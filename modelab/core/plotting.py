@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 # %% auto #0
-__all__ = ['REAL', 'FAKE', 'MISSING', 'ACCENT', 'axes', 'Picture', 'scatter', 'image_grid', 'Film']
+__all__ = ['REAL', 'FAKE', 'MISSING', 'ACCENT', 'axes', 'Picture', 'scatter', 'image_grid', 'Film', 'widget_view']
 
 # %% ../../nbs/6_workshop/04_plotting.ipynb #029a68f9
 REAL, FAKE, MISSING, ACCENT = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
@@ -80,8 +80,7 @@ class Film:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data, meta = self.still()._repr_mimebundle_()
-        live = self.widget._repr_mimebundle_() or {}
-        return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+        return {**widget_view(self.widget), **data}, meta
 
     @property
     def widget(self):
@@ -104,6 +103,12 @@ class Film:
             ax.set_title(self.labels[i])
             ax.set_axis_off()
         return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
+
+# %% ../../nbs/6_workshop/04_plotting.ipynb #c0acb0ed
+def widget_view(widget) -> dict:
+    "The part of an output that shows an ipywidgets widget where a kernel runs."
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {"application/vnd.jupyter.widget-view+json": view}
 
 
 # %% ../../nbs/6_workshop/04_plotting.ipynb #b416c94e

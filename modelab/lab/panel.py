@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.checks import check_choice, check_int
+from ..core.plotting import widget_view
 from ..core.registry import registered
 from .controls import field_text, read_field, setting_control, side_settings
 from .driver import Driver
@@ -359,5 +360,5 @@ def mime_bundle(lab: Lab) -> Any:
     with lab.lock:
         still = plot_strip(render_scene(lab), [{k: lab.frame(k) for k in lab.sides}])
     data, meta = still._repr_mimebundle_()
-    live = lab.widget.box._repr_mimebundle_() or {}
-    return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+    noted = lab.widget.canvas._repr_mimebundle_()[1]
+    return {**widget_view(lab.widget.box), **data}, {**meta, **noted}

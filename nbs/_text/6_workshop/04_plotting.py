@@ -139,8 +139,17 @@ class Film:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data, meta = self.still()._repr_mimebundle_()
-        live = self.widget._repr_mimebundle_() or {}
-        return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+        return {**widget_view(self.widget), **data}, meta
+
+# %% [markdown]
+# An output holds the widget under a type of its own, with the number of its model. ipywidgets 8 can say this itself. ipywidgets 7, which Colab has, cannot.
+
+# %%
+#| export
+def widget_view(widget) -> dict:
+    "The part of an output that shows an ipywidgets widget where a kernel runs."
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {"application/vnd.jupyter.widget-view+json": view}
 
 # %% [markdown]
 # The play button moves the slider in the browser; each move of the slider asks the kernel for a picture.

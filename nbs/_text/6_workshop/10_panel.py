@@ -405,6 +405,7 @@ from typing import Any
 import numpy as np
 
 from modelab.core.checks import check_choice, check_int
+from modelab.core.plotting import widget_view
 from modelab.core.registry import registered
 from modelab.lab.controls import field_text, read_field, setting_control, side_settings
 from modelab.lab.driver import Driver
@@ -956,7 +957,7 @@ def pause(self: Lab) -> None:
 
 
 # %% [markdown]
-# A stored notebook must show something without a kernel. So the output of a lab contains both: the widget, and a still picture with its text.
+# A stored notebook must show something without a kernel. So the output of a lab contains both: the widget, and a still picture with its text. In Colab, anywidget names the software that shows its widgets. This note stands in the metadata of the canvas, and the output takes it from there.
 
 # %%
 #| export
@@ -965,8 +966,8 @@ def mime_bundle(lab: Lab) -> Any:
     with lab.lock:
         still = plot_strip(render_scene(lab), [{k: lab.frame(k) for k in lab.sides}])
     data, meta = still._repr_mimebundle_()
-    live = lab.widget.box._repr_mimebundle_() or {}
-    return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+    noted = lab.widget.canvas._repr_mimebundle_()[1]
+    return {**widget_view(lab.widget.box), **data}, {**meta, **noted}
 
 
 # %%
