@@ -118,7 +118,7 @@ NOISE_POINTS = 1000
 # %% ../../nbs/4_evidence/02_audit.ipynb #840ca55e
 def file_of(source: Any, row: int) -> str | None:
     "The name of the file that holds this example, if the source knows it."
-    names = getattr(source, "names", None)
+    names = None if isinstance(source, Tensor) else getattr(source, "names", None)
     return None if names is None else str(names[row])
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #66d882fc

@@ -2029,13 +2029,13 @@ def noise(self: AuditData, generator: torch.Generator) -> Tensor:
 
 
 # %% [markdown]
-# Sources read from files have names. A report names the file, and links to it where it is a file of its own.
+# Sources read from files have names. A report names the file, and links to it where it is a file of its own. A tensor has no files. In older versions of torch it has an attribute `names`, too, with the names of its axes.
 
 # %%
 #| export evaluation.audit_sources
 def file_of(source: Any, row: int) -> str | None:
     "The name of the file that holds this example, if the source knows it."
-    names = getattr(source, "names", None)
+    names = None if isinstance(source, Tensor) else getattr(source, "names", None)
     return None if names is None else str(names[row])
 
 
