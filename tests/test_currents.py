@@ -12,8 +12,7 @@ from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior_derivative,
                                       flat_penalty, form_on_vectors, push_forward, random_frames,
-                                      tangent_around, tangent_down, tangent_right, tangent_turn,
-                                      TANGENTS)
+                                      tangent_around, tangent_grow, tangent_turn, TANGENTS)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -176,7 +175,16 @@ def test_pictures_move_as_said():
     for name, start, end in (("down", (0, 0), (tiny, 0)), ("right", (0, 0), (0, tiny)), ("turn", (-3, 0), (-3, 3 * tiny))):
         true = (blob(*end) - blob(*start)) / tiny
         assert torch.cosine_similarity(TANGENTS[name](blob(*start)).flatten(), true.flatten(), 0) > .99, name
-    assert (tangent_down(blob(0, 0)), tangent_right(blob(0, 0)), tangent_turn(blob(0, 0)))[0].shape == (1, 1, 15, 15)
+    assert all(TANGENTS[name](blob(0, 0)).shape == (1, 1, 15, 15) for name in ("down", "right", "turn", "grow"))
+
+
+def test_a_round_picture_about_the_middle_grows_and_does_not_turn():
+    rows, columns = torch.meshgrid(*[torch.arange(15, dtype=torch.float64) - 7] * 2, indexing="ij")
+    squared = rows ** 2 + columns ** 2
+    x = (-squared / 18).exp()[None]
+    true = ((-squared / (18 * math.exp(2e-4))).exp() - (-squared / (18 * math.exp(-2e-4))).exp()) / 2e-4
+    found = tangent_grow(x)[0]
+    assert (found[1:-1, 1:-1] - true[1:-1, 1:-1]).norm() < .05 * true.norm() and tangent_turn(x).norm() < .05 * true.norm()
 
 
 # bad input

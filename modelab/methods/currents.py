@@ -29,7 +29,7 @@ from ..training.optimiser import Optimiser
 # %% auto #0
 __all__ = ['Vectors', 'Points', 'Form', 'TANGENTS', 'form_on_vectors', 'push_forward', 'comass', 'random_frames',
            'exterior_derivative', 'flat_penalty', 'tangent_around', 'tangent_down', 'tangent_right', 'tangent_turn',
-           'AngleGenerator', 'angle_generator', 'field_network', 'Currents']
+           'tangent_grow', 'AngleGenerator', 'angle_generator', 'field_network', 'Currents']
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #7644949c
 Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at each point
@@ -208,9 +208,17 @@ def tangent_turn(x: Tensor) -> Tensor:
                      for n in x.shape[-2:])
     return rows[:, None] * right - columns * down
 
+# %% ../../nbs/5_icml2019/03_currents.ipynb #48503945
+def tangent_grow(x: Tensor) -> Tensor:
+    "How pictures `(*, channels, h, w)` change when they grow, per unit of the logarithm of size."
+    down, right = _differences(x)
+    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2
+                     for n in x.shape[-2:])
+    return -rows[:, None] * down - columns * right
+
 # %% ../../nbs/5_icml2019/03_currents.ipynb #9cdf6cb0
-TANGENTS = {"around": tangent_around, "down": tangent_down,
-            "right": tangent_right, "turn": tangent_turn}
+TANGENTS = {"around": tangent_around, "down": tangent_down, "right": tangent_right,
+            "turn": tangent_turn, "grow": tangent_grow}
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #fbb526c2
 class AngleGenerator(nn.Module):
@@ -283,7 +291,7 @@ class Currents(CriticGame):
     def suits(self, modes: Any) -> None:
         """`ValueError` where the directions do not fit the examples of a mode set.
 
-        Points of the plane go "around"; pictures move "down" and "right", and "turn".
+        Points of the plane go "around"; pictures move "down" and "right", "turn" and "grow".
         """
         for name in self.directions:
             plane = name == "around"
