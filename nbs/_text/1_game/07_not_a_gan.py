@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from torch import nn, Tensor
 
 from modelab.core.checks import check_shape
@@ -78,14 +77,14 @@ from modelab.core.signatures import Index, Real, Samples, Whole, Wholes, checked
 import dataclasses
 import time
 
-from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
+from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import grid, mixture, rare_modes, ring
 from modelab.evaluation.copies import copies, copy_ratio
-from modelab.evaluation.coverage import coverage, coverage_table
+from modelab.evaluation.coverage import coverage
 from modelab.training.run import Run
 
 # %% [markdown]
