@@ -62,12 +62,20 @@ def first_error(said: str) -> str:
     return (named or lines or [""])[-1]
 
 
+def shown_error(copy: Path) -> str:
+    """The first error among the outputs of a copy: a value that could not be shown stops no run."""
+    cells = json.loads(copy.read_text(encoding="utf-8"))["cells"]
+    errors = [out for cell in cells for out in cell.get("outputs", ()) if out["output_type"] == "error"]
+    return f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else ""
+
+
 def try_copy(copy: Path, python: Path, env: dict[str, str]) -> dict:
     """Run one copy, and store what it shows; returns its seconds and the first error, which is empty if it passed."""
     command = [str(python.parent / "jupyter-execute"), "--inplace", f"--timeout={CELL_SECONDS}", copy.name]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=copy.parent, env=env, capture_output=True, text=True)
-    return {"seconds": round(time.perf_counter() - start, 1), "error": first_error(done.stderr) if done.returncode else ""}
+    error = first_error(done.stderr) if done.returncode else shown_error(copy)
+    return {"seconds": round(time.perf_counter() - start, 1), "error": error}
 
 
 def passed(log: Path) -> set[str]:

@@ -17,13 +17,14 @@ import try_copies  # noqa: E402
 
 @pytest.fixture
 def trial(tmp_path, monkeypatch) -> Path:
-    """A trial of two copies, one that passes and one that fails, in the environment of this test."""
+    """A trial of three copies, one that passes, one that fails, and one with a value that cannot be shown, in this environment."""
     def write(folder, repository, version, wheel):
         assert repository == try_copies.STAND_IN and wheel.name == "modelab-1-py3-none-any.whl"
         folder.mkdir(exist_ok=True)
-        for name, code in (("a", "import os\nassert 'MODELAB_DATA' not in os.environ\nos.environ['MODELAB_FAST']"), ("b", "1 / 0")):
+        for name, code in (("a", "import os\nassert 'MODELAB_DATA' not in os.environ\nos.environ['MODELAB_FAST']"), ("b", "1 / 0"),
+                           ("c", "class C:\n    def _repr_mimebundle_(self, **kw):\n        raise ValueError('no')\nC()")):
             nbformat.write(new_notebook(cells=[new_code_cell(code)]), folder / f"{name}.ipynb")
-        return [folder / "a.ipynb", folder / "b.ipynb"]
+        return [folder / f"{name}.ipynb" for name in "abc"]
 
     (tmp_path / "modelab-1-py3-none-any.whl").touch()
     monkeypatch.setenv("MODELAB_DATA", "/nowhere")
@@ -34,13 +35,14 @@ def trial(tmp_path, monkeypatch) -> Path:
 def test_a_trial_notes_each_chapter_and_goes_on_where_it_stopped(trial, monkeypatch, capsys):
     log = trial / "tried.jsonl"
     log.touch()
-    assert try_copies.try_all(trial, Path(sys.executable), [], fast=True) == ["b.ipynb"]
-    first, second = map(json.loads, log.read_text().splitlines())
+    assert try_copies.try_all(trial, Path(sys.executable), [], fast=True) == ["b.ipynb", "c.ipynb"]
+    first, second, third = map(json.loads, log.read_text().splitlines())
     assert (first["chapter"], first["error"]) == ("a.ipynb", "") and second["error"] == "ZeroDivisionError: division by zero"
+    assert third["error"] == "ValueError: no"
     assert nbformat.read(trial / "copies/a.ipynb", as_version=4).cells[0].outputs[0]["data"]["text/plain"] == "'1'"
     monkeypatch.setattr(try_copies, "try_copy", lambda copy, python, env: {"seconds": 1, "error": ""})
-    assert try_copies.try_all(trial, Path(sys.executable), [], fast=True) == [] and try_copies.passed(log) == {"a.ipynb", "b.ipynb"}
-    assert len(log.read_text().splitlines()) == 3 and "FAILED  ZeroDivisionError" in capsys.readouterr().out
+    assert try_copies.try_all(trial, Path(sys.executable), [], fast=True) == [] and try_copies.passed(log) == {"a.ipynb", "b.ipynb", "c.ipynb"}
+    assert len(log.read_text().splitlines()) == 5 and "FAILED  ZeroDivisionError" in capsys.readouterr().out
 
 
 def test_an_environment_that_has_modelab_is_refused(trial):
