@@ -714,7 +714,7 @@ order = ["Euclidean", *(f"Γ = {v:g}" for v in gammas), *(f"blur {v:g}" for v in
 rough, right, moved_right, by_move, by_noise = (
     {name: interval(all_measures[name][of], low=least, high=most) for name in order}
     for of, least, most in (("roughness", 0, None), ("accuracy", 0, 1), ("moved", 0, 1),
-                            ("by move", None, None), ("by noise", None, None)))  # the gap has a sign
+                            ("by move", None, None), ("by noise", None, None)))  # signed
 for name in order:
     print(f"{name:10} roughness {rough[name]:.2f}   accuracy {right[name]:.3f}   moved by a pixel "
           f"{moved_right[name]:.3f}")
