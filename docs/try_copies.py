@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("chapters", nargs="*", help="names or numbers of chapters (default: all)")
     parser.add_argument("--python", default=sys.executable, help="the Python of the environment (default: the one that runs this)")
     parser.add_argument("--fast", action="store_true", help="few training steps (MODELAB_FAST=1)")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.folder.resolve().is_relative_to(ROOT):
         parser.error(f"{args.folder} lies in the checkout: name a folder elsewhere, so that no chapter finds its modelab")
     args.folder.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,15 @@ def test_a_folder_in_the_checkout_is_refused(capsys):
     assert "lies in the checkout" in capsys.readouterr().err
 
 
+def test_the_command_is_read_as_it_is_documented(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(try_copies, "make_environment", lambda folder, python: Path(python))
+    monkeypatch.setattr(try_copies, "try_all", lambda *args: asked.append(args) or ["a"] * (len(asked) > 1))
+    words = next(line for line in try_copies.__doc__.splitlines() if "--fast" in line).split("#")[0].split()[2:]
+    assert [try_copies.main([str(tmp_path), *words[1:]]) for _ in range(2)] == [0, 1]
+    assert asked[0] == (tmp_path, Path("python3.13"), ["1.3"], True) and "failed: a" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("said, error", [
     ("nbclient.exceptions.CellExecutionError: in a cell:\n1 / 0\n\x1b[0;31mValueError\x1b[0m: no\nmore", "ValueError: no"), ("torch.cuda.OutOfMemoryError: no", "torch.cuda.OutOfMemoryError: no"),
     ("Kernel died\n", "Kernel died"), ("", "")])
