@@ -152,7 +152,7 @@ plain = plain_bigan()
 # %%
 def eight_rings(found: dict, alt: str) -> Picture:
     "Samples of eight seeds as crosses, the modes as discs."
-    figure, panels = axes(2, 4, size=(1.9, 2), sharex=True, sharey=True)
+    figure, panels = axes(2, 4, size=(1.6, 1.7), sharex=True, sharey=True)
     for r, ax in enumerate(panels.flat):
         scatter(ax, data.centers, limit=5.5, size=70)
         scatter(ax, None, torch.tensor(found["samples"][r]), limit=5.5, size=4)
@@ -964,7 +964,8 @@ if on_random:
                      for word in ("better", "worse"))
     assert sum(better[:2]) > sum(worse[:2]) and sum(better[2:]) < sum(worse[2:])
     r1 = [beside(reported, "R1", game)["all sets"] for game in ("BiGAN", "PairwiseBiGAN")]
-    assert all(found["better"] > found["sets"] / 2 and found["modes"]["better"] > 20 for found in r1)
+    assert all(found["better"] > found["sets"] / 2 for found in r1)
+    assert all(found["modes"]["better"] > 20 for found in r1)
     assert on_random["all modes of the other"] < on_random["all modes"] < on_random["sets"]
     assert on_random["captures more"] < on_random["captures as many"] < on_random["sets"]
     assert on_random["modes"]["equal"] > on_random["sets"] / 2
@@ -973,16 +974,17 @@ if on_random:
 
 # %% [markdown]
 # ## One heavy mode: a street that is nearly always empty
-# The authors' example is a street junction that is mostly empty. Their film is not public, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb). It is empty nine times of ten; otherwise vehicles are on seven tracks. An exact classifier knows the modes. `python benchmarks/street.py` trains six games with the same batch and the same number of steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the classifier finds a vehicle, divided by the true tenth. *Well drawn* is the same for good pictures only, those near a clean picture. *Tracks* counts the tracks that appear, well drawn, at a tenth of their true rate or more. *Good* is the share of good pictures, empty ones included.
+# The authors' example is a street junction that is mostly empty. Their film is not public, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb). It is empty nine times of ten; otherwise vehicles are on seven tracks. An exact classifier knows the modes. `python benchmarks/street.py` trains seven games with the same batch and the same number of steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the classifier finds a vehicle, divided by the true tenth. *Well drawn* is the same for good pictures only, those near a clean picture. *Tracks* counts the tracks that appear, well drawn, at a tenth of their true rate or more. *Good* is the share of good pictures, empty ones included.
 #
 # **Predict:** which games still produce vehicles at the end? And which did so on the way?
 
 # %%
 heavy = recorded("street")
 streets = heavy.get("scenes", [])
-figure, panels = axes(1, 2, size=(4.2, 3.2))
+figure, panels = axes(1, 2, size=(3.5, 2.8))
 styles = {
-    "GAN": (MISSING, "-"), "GAN + R1 0.1": (MISSING, ":"), "WGAN-GP": (ACCENT, "-"),
+    "GAN": (MISSING, "-"), "GAN + R1 0.1": (MISSING, ":"), "GAN + R1, tuned": ("k", "-."),
+    "WGAN-GP": (ACCENT, "-"),
     "WGAN-GP, n_critic 1, lr 2e-3": (ACCENT, ":"), "BiGAN": (FAKE, "--"),
     "BiGAN with the penalty": (REAL, "-")
 }
@@ -1001,7 +1003,7 @@ if streets:
     panels[1].legend(fontsize=8, loc="upper left", frameon=False)
 Picture(
     figure,
-    "Vehicle rate while six games train; bands hold all eight seeds, the thin line is the truth")
+    "Vehicle rate while seven games train; bands hold all eight seeds, the thin line is the truth")
 
 # %%
 def over_seeds(name: str):
@@ -1021,7 +1023,7 @@ def unpacked(row):
     raw = zlib.decompress(base64.b64decode(row["pictures"]["bytes"]))
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8).float().div(255).reshape(-1, 16, 16)
 
-figure, panels = axes(max(1, len(streets)), 1, size=(5, .75), squeeze=False)
+figure, panels = axes(max(1, len(streets)), 1, size=(4.4, .66), squeeze=False)
 for ax, row in zip(panels[:, 0], streets):
     image_grid(ax, unpacked(row), 12, row["setting"])
 Picture(
@@ -1053,6 +1055,15 @@ if ends:
 verdict
 
 # %%
+if "GAN + R1, tuned" in ends:
+    well = {row["setting"]: interval(row["well"]["by seed"], low=0) for row in streets}
+    r1, penalty = well["GAN + R1, tuned"], well["BiGAN with the penalty"]
+    verdict = claim("The penalty draws more vehicles well than a GAN with R1, the best of eight "
+                    "settings on other seeds", paper="this course", section="a drawn street",
+                    ours=penalty, baseline=r1, holds=penalty.low > r1.high, expect=False)
+verdict
+
+# %%
 first, final = ({row["setting"]: {k: interval(row["looks"][i][k]["by seed"], low=0)
                                   for k in ("rate", "well")} for row in streets} for i in (0, -1))
 if ends:
@@ -1060,17 +1071,19 @@ if ends:
     assert final["GAN"]["rate"].mean == 0 and first["BiGAN"]["rate"].mean < .06
     for name in ("BiGAN with the penalty", "WGAN-GP", "WGAN-GP, n_critic 1, lr 2e-3"):
         assert all(final[name][k].low > first[name][k].high for k in ("rate", "well"))
-    assert all(found["well"].mean < .2 for found in final.values())
-    assert all(interval(row["tracks"]["by seed"]).mean < 2.5 for row in streets)
+    assert all(found["well"].mean < .25 for found in final.values())
+    assert all(interval(row["tracks"]["by seed"]).mean < 3 for row in streets)
+    assert final["GAN + R1, tuned"]["well"].low > max(
+        found["well"].high for name, found in final.items() if name != "GAN + R1, tuned")
 
 # %% [markdown]
 # **The GAN loses the vehicles.** After 1,500 steps it shows nearly a quarter of them, none well drawn. Later its pictures become better because they show the empty street: at step 10,000 not one picture of 20,000 has a vehicle. With R1 of weight 0.1 the loss is slower; a twentieth is left. BiGAN has lost nearly all vehicles by step 1,500. The share of good pictures shows nothing of this.
 #
 # With the penalty the rate *rises* to half, and the well drawn share rises with it.
 #
-# **Are pairs needed? No.** WGAN-GP rises too, in both settings, and further. With one critic step for each step of $G$ it draws as well and shows as many tracks, in two thirds of the time. Beside this WGAN-GP the penalty is ahead in *good* only (.95 against .92). The article says that WGAN, too, fails on its junction. WGAN-GP on this street does not. No game reaches the truth: in the mean, fewer than a fifth of the vehicles are well drawn, and at most 2.4 of seven tracks are shown.
+# **Are pairs needed? No.** WGAN-GP rises too, in both settings, and further. With one critic step for each step of $G$ it draws as well and shows as many tracks, in two thirds of the time. Beside this WGAN-GP the penalty is ahead in *good* only (.95 against .92). The article says that WGAN, too, fails on its junction. WGAN-GP on this street does not. No game reaches the truth: in the mean, fewer than a quarter of the vehicles are well drawn, and fewer than three of seven tracks are shown.
 #
-# **Is R1 tuned?** No: one weight and one rate were recorded here. Chapter 1.4 found R1 of weight 1 best on another set. So the claim above is about this R1, and not about the best R1.
+# **R1, tuned.** The first claim above is about R1 of weight 0.1, which was one guess. `street.py tune` tries eight settings of R1 on four other seeds. The one that draws most vehicles well has weight 10, the largest weight that was tried, and the default rates. On the eight reported seeds this R1 draws more vehicles well than every other game here. Its *good* is lower than the penalty's (.91 against .95). The record does not say how many settings of WGAN-GP and of the penalty were tried on this street. So it shows that pairs are not needed here, and not that R1 is the best of all.
 #
 # An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture. The output shows its rate for eight seeds, and the largest share of well drawn vehicles. So *well drawn* and *good* stand beside the rate:
 
@@ -1089,7 +1102,7 @@ with_vehicle = [scenes().assign(x) for x in untrained.sample(500)]
 show_heavy("rare", modes="modes of 9", rate="good rare samples, over true", good="good")
 
 # %% [markdown]
-# With this $\lambda$ the penalty shows 1.25 modes of nine, hardly more than the heavy one. In the picture of the sets above, where $\lambda$ falls with the rates, it shows 8.8. The two games differ in the generator and its rate, too, so the record does not say which of these makes the difference. (R1 and WGAN-GP are not tuned here either: chapter 1.4 records 8.75 modes for R1 of weight 0.1 at a rate of .003.)
+# With this $\lambda$ the penalty shows 1.25 modes of nine, hardly more than the heavy one. In the picture of the sets above, where $\lambda$ falls with the rates, it shows 8.8. The two games differ in the generator and its rate, too, so the record does not say which of these makes the difference. (R1 and WGAN-GP are not tuned on this set: chapter 1.4 records 8.75 modes for R1 of weight 0.1 at a rate of .003.)
 #
 # **A real film.** One fixed outdoor camera, 1,823 frames, few pedestrians, for research use only: it is measured here and not shown. Its light drifts, so a running background is subtracted from each frame, in grey at 24×32. A frame is busy if a hundredth of its pixels or more differ by a tenth of the range. Four seeds, 5,000 steps:
 
@@ -1394,7 +1407,7 @@ grade_detector(answer)
 # - The sign follows the labels, the norm runs over the whole example, and the penalty acts on logits. Only $D$ gets a gradient, and $D$ has no batch norm. The published forms differ in scale: state yours.
 # - Late in training the direction is noise and the penalty asks for a flat $D$: let $\lambda$ fall. With a deep generator and a $\lambda$ that ended early, the rare modes were lost; which of the two did it was not tested.
 # - With a generator of 3×64, on the ring, the grid and two rings all modes are captured on every seed; BiGAN misses some in the mean. On the spiral, and where a mode is added on the line of five, it does not help.
-# - On a street that is nearly always empty it keeps vehicles that BiGAN loses. So does WGAN-GP.
+# - On a street that is nearly always empty it keeps vehicles that BiGAN loses. So do WGAN-GP and a GAN with R1 of weight 10.
 # - On digits, where BiGAN misses few modes, the penalty only costs time.
 #
 # **For later.**
