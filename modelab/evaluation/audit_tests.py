@@ -193,8 +193,8 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
         "lost": Measured(lost, *pool.lost_interval(lost),
                          floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
         "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
-        "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both, len(pool.pairs)),
-                            both, p[2]),
+        "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both,
+                                                       len(pool.pairs)), both, p[2]),
         "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
             pool.rows, samples, holdout), samples, holdout), p[3])}
 
