@@ -87,7 +87,6 @@ print(progress_here())
 
 # %%
 import importlib
-import modelab
 from modelab import _index
 {name: importlib.import_module(f"modelab.{name}").__doc__ for name in sorted(_index.MODULES)}
 
