@@ -251,6 +251,7 @@ def test_a_page_fits_says_no_error_and_axe_finds_nothing_serious(page, site, nam
     for width, scheme in ((1280, "light"), (400, "dark")):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)  # the page notices its new width
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
         assert not (faint := page.evaluate(FAINT)), (width, scheme, faint[:5])
         found = axe.Axe().run(page, options={"resultTypes": ["violations"], "rules": rules}).response["violations"]

@@ -1,11 +1,11 @@
-// What is wider than the page can be scrolled with the keyboard, too; details are open in print.
-const name = (box) => (box.matches(".math") ? "formula" : box.querySelector("table") ? "table" : "code or output");
+// What is larger than its box can be scrolled with the keyboard, too; details are open in print.
+const name = (box) => (box.matches(".math") ? "formula" : box.matches("table") || box.querySelector("table") ? "table" : "code or output");
 function reach() {
-  for (const box of document.querySelectorAll("article pre, article div.math, article .output, article div.table-wrapper")) {
-    if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) {
+  for (const box of document.querySelectorAll("article pre, article div.math, article .output, article div.table-wrapper, article table")) {
+    if ((box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1) && !box.hasAttribute("tabindex")) {
       box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", `wide ${name(box)}`);
+      if (!box.matches("table")) box.setAttribute("role", "group");
+      box.setAttribute("aria-label", `${name(box)} that can be scrolled`);
     }
   }
 }
