@@ -558,8 +558,8 @@ claim("It fills holes better than one nearest neighbour does, from the 1000 half
 whole = interval(record["adversarial, a fifth hidden, 2×"]["whole rows"])
 assert fast_mode() or whole.low < fifth.mean < whole.high
 assert fast_mode() or half.high < min(record["adversarial, half hidden, 2×"]["whole rows"])
-assert good("adversarial, a fifth hidden").low > good("adversarial, half hidden").high
-assert half.low > good("adversarial, half hidden").high
+better = half, good("adversarial, a fifth hidden")
+assert fast_mode() or good("adversarial, half hidden").high < min(found.low for found in better)
 assert all(c.captured == 16 for c in coverages(done["one neighbour"], circle))
 assert quality["one neighbour"].mean > floor - .01 and 1000 < (2 * 800 * 128) / 100
 
