@@ -9,6 +9,7 @@ commit, and does nothing where modelab is there. The stored notebooks stay as th
 from __future__ import annotations
 
 import json
+import re
 import sys
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
@@ -60,10 +61,15 @@ def copy_of(text: str, inside: Path, repository: str, version: str, wheel: Path 
     """A notebook's learner's edition with the links and the first cell, which installs `wheel`; default: that beside the copies."""
     from modelab.course.chapters import learner_edition
     book = json.loads(learner_edition(text))
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            cell["source"] = re.sub(r"^#\|.*\n?", "", "".join(cell["source"]), flags=re.MULTILINE)  # words to nbdev
+            if cell["metadata"].get("jupyter", {}).get("source_hidden"):
+                cell["metadata"]["cellView"] = "form"  # as Colab folds a cell
     links = " · ".join(f"[{name}]({url})" for name, url in badge_links(inside, repository))
     needed = f"modelab[colab] @ {wheel.resolve().as_uri()}" if wheel else requirement(repository, version)
     book["cells"][1:1] = [
-        {"cell_type": "markdown", "id": "badges", "metadata": {}, "source": f"Open this chapter in {links}. {AT_HOME}"},
+        {"cell_type": "markdown", "id": "badges", "metadata": {}, "source": f"Open this notebook in {links}. {AT_HOME}"},
         {"cell_type": "code", "id": "install", "metadata": {}, "execution_count": None, "outputs": [],
          "source": INSTALL.format(requirement=needed)}]
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"

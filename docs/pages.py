@@ -149,7 +149,7 @@ def card(path: Path) -> dict[str, str]:
 
 def part_page(part: int, chapters: list[Path]) -> str:
     """The map of a part: its chapters, what each answers and needs, and how long it computes."""
-    rows = ["| | chapter | question | needs | minutes |", "|---|---|---|---|---|"]
+    rows = ["| | chapter | question | needs | minutes to run |", "|---|---|---|---|---|"]
     for path in chapters:
         has = card(path)
         needs = LINK.sub(lambda m: f"[{m[2]}]({relative((path.parent / m[3]).resolve(), ROOT / 'nbs')})"
@@ -163,7 +163,7 @@ def part_page(part: int, chapters: list[Path]) -> str:
 
 def front_page(parts: dict[int, list[Path]]) -> str:
     """The first page, from index.md, with a table of the parts."""
-    rows = ["| part | chapters | minutes |", "|---|---|---|"]
+    rows = ["| part | chapters | minutes to run |", "|---|---|---|"]
     for part, chapters in parts.items():
         spent = sum(card(path)["seconds"] for path in chapters) / 60
         rows.append(f"| [{part_name(part)}](nbs/part{part}.md) | {len(chapters)} | {spent:.0f} |")

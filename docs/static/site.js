@@ -10,6 +10,7 @@ function reach() {
   }
 }
 addEventListener("load", reach);
+addEventListener("load", () => document.querySelectorAll("img[loading=lazy]").forEach((picture) => { picture.loading = "eager"; })); // for print
 addEventListener("resize", reach);
 document.addEventListener("toggle", reach, true);
 addEventListener("beforeprint", () => document.querySelectorAll("article details:not([open])").forEach((d) => { d.open = true; d.dataset.print = ""; }));

@@ -54,6 +54,7 @@ def stack(mode: int) -> torch.Tensor:
     return torch.stack([one[torch.randint(len(one), (), generator=g)] for one in shown], -1)
 
 # %%
+#| hide-input
 every = torch.arange(1000)
 kept = torch.randperm(1000, generator=g)[:200]
 left_modes = kept[torch.randint(200, (2500,), generator=g)]
