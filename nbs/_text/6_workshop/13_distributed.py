@@ -683,7 +683,8 @@ def equal(a: Path, b: Path) -> bool:
     return bool(names) and all((a / n).read_bytes() == (b / n).read_bytes() for n in names)
 
 
-assert one.getvalue() == two.stdout and equal(here / "one", here / "two")
+assert one.getvalue() and two.stdout.endswith(one.getvalue())  # older torch prints more before it
+assert equal(here / "one", here / "two")
 sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 
 # %% [markdown]
