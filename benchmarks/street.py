@@ -125,9 +125,9 @@ def tuned() -> dict[str, Callable[[], Any]]:
 
 def street(only: str) -> Iterator[dict]:
     """The games on the street, with pictures of the first seed."""
-    data, say = scenes(), vehicles
+    data = scenes()
     for name, make in chosen(games(**STREET) | tuned(), only):
-        x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, say)
+        x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, vehicles)
         first = torch.cat([x[0][:6], x[0][data.assign(x[0])[0] > 0][:6]])
         yield row | {"pictures": {"of": [min(6, len(first)), max(0, len(first) - 6)], "bytes": packed(first)}}
 

@@ -57,13 +57,18 @@ def badge_links(inside: Path, repository: str) -> list[tuple[str, str]]:
             ("download", f"https://raw.githubusercontent.com/{repository}/{BRANCH}/{inside.as_posix()}")]
 
 
+def without_directives(source: str) -> str:
+    """A cell's code without its words to nbdev, such as `#| export`."""
+    return re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE)
+
+
 def copy_of(text: str, inside: Path, repository: str, version: str, wheel: Path | None = None) -> str:
     """A notebook's learner's edition with the links and the first cell, which installs `wheel`; default: that beside the copies."""
     from modelab.course.chapters import learner_edition
     book = json.loads(learner_edition(text))
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
-            cell["source"] = re.sub(r"^#\|.*\n?", "", "".join(cell["source"]), flags=re.MULTILINE)  # words to nbdev
+            cell["source"] = without_directives("".join(cell["source"]))
             if cell["metadata"].get("jupyter", {}).get("source_hidden"):
                 cell["metadata"]["cellView"] = "form"  # as Colab folds a cell
     links = " · ".join(f"[{name}]({url})" for name, url in badge_links(inside, repository))

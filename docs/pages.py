@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "data_scripts")]
 
-from copies import badge_links, settings  # noqa: E402
+from copies import badge_links, settings, without_directives  # noqa: E402
 from reference import write_reference  # noqa: E402
 from run_notebooks import notebooks, number, place  # noqa: E402
 
@@ -128,7 +128,7 @@ def chapter(path: Path, figures: Path, pages: set[Path], repository: str) -> str
             cells.append(cell | {"source": relink(source, path, pages, repository)})
         elif cell["cell_type"] == "code":
             tags = ["hide-input"] if _is_plumbing(source) else []
-            shown = re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE).strip("\n")
+            shown = without_directives(source).strip("\n")
             outputs = [output(out, figures, path) for out in cell["outputs"]]
             if not shown and not outputs:
                 continue
