@@ -1043,6 +1043,7 @@ NAMES = {
     'reading_options': 'evaluation.audit_command',
     'recommended': 'training.recommended',
     'recorded': 'course.claims',
+    'recorded_pictures': 'course.claims',
     'reference_law': 'evaluation.reference_law',
     'refill': 'data.mixed_tables',
     'refuse_batch_norm': 'networks.wrappers',

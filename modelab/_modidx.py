@@ -277,6 +277,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                             'modelab/course/claims.py'),
                                        'modelab.course.claims.recorded': ( '6_workshop/course_tools.html#recorded',
                                                                            'modelab/course/claims.py'),
+                                       'modelab.course.claims.recorded_pictures': ( '6_workshop/course_tools.html#recorded_pictures',
+                                                                                    'modelab/course/claims.py'),
                                        'modelab.course.claims.steps': ('6_workshop/course_tools.html#steps', 'modelab/course/claims.py')},
             'modelab.course.diagrams': { 'modelab.course.diagrams._arrow': ('0_start/first_gan.html#_arrow', 'modelab/course/diagrams.py'),
                                          'modelab.course.diagrams.flow_diagram': ( '0_start/first_gan.html#flow_diagram',

@@ -1,13 +1,18 @@
-"""Long experiments of chapters: recorded once, replayed at each call."""
+"""Long experiments of chapters: recorded once, replayed at each call; and recorded pictures."""
 
 import json
 import math
+import sys
 
 import pytest
 import torch
 from modelab.course import claims
-from modelab.course.claims import Experiment, experiment
+from modelab.course.claims import Experiment, experiment, recorded_pictures
 from run_notebooks import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from rows import packed  # noqa: E402
 
 
 @pytest.fixture
@@ -107,3 +112,24 @@ def test_each_record_belongs_to_an_experiment_of_its_chapter(file):
         assert f"def {name}(" in text, f"{file.name} has {name}, which {twin.name} does not define"
         assert row["early"] < row["steps"] and row["processor seconds"] >= 0
     assert claims.fast_mode() or file.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (3, 4, 4), (2, 3, 3, 5, 5)])
+def test_packed_pictures_are_read_as_they_were_written(shape):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    read = recorded_pictures(packed(x), -1, *shape[1:])
+    assert read.shape == x.shape and read.dtype == torch.float32 and read.is_contiguous()
+    assert (read * 255 == ((x + 1) * 127.5).round()).all()
+    assert recorded_pictures(packed(torch.tensor([-1., 0., 1.])), 3).tolist() == pytest.approx([0, 128 / 255, 1])
+
+
+@pytest.mark.parametrize("text", ["no pictures", "aGVsbG8=", "é", "", None, 3, packed(torch.zeros(8))[:8]])
+def test_what_is_no_packed_picture_is_refused(text):
+    with pytest.raises(ValueError, match="^text: expected packed pictures, got "):
+        recorded_pictures(text, -1)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (-1, -1), (-1, 5), ("three",), ()])
+def test_a_shape_that_the_pictures_do_not_have_is_refused(shape):
+    with pytest.raises(ValueError, match="^shape: 16 recorded pixels do not fit "):
+        recorded_pictures(packed(torch.zeros(4, 4)), *shape)

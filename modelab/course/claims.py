@@ -5,21 +5,25 @@
 # %% ../../nbs/6_workshop/19_course_tools.ipynb #4a5227b2
 from __future__ import annotations
 
+import base64
 import functools
 import inspect
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..core.checks import check_int
 from ..core.files import atomic_write
 
 # %% auto #0
-__all__ = ['Claim', 'claim', 'recorded', 'fast_mode', 'steps', 'Experiment', 'experiment']
+__all__ = ['Claim', 'claim', 'recorded', 'recorded_pictures', 'fast_mode', 'steps', 'Experiment', 'experiment']
 
 # %% ../../nbs/6_workshop/19_course_tools.ipynb #15a6d30b
 @dataclass(frozen=True)
@@ -76,6 +80,21 @@ def recorded(name: str) -> dict:
     "The recorded result of `benchmarks/<name>.py`; empty if there is none."
     path = _records() / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
+
+# %% ../../nbs/6_workshop/19_course_tools.ipynb #866eb46c
+def recorded_pictures(text: str,  # what `packed` of `benchmarks/rows.py` wrote
+                      *shape: int,  # of the result; one size may be -1
+                      ) -> torch.Tensor:
+    "Recorded pictures in [0, 1], `(*shape,)`; `ValueError` for another text or another shape."
+    try:
+        raw = zlib.decompress(base64.b64decode(text, validate=True))
+    except (TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"text: expected packed pictures, got {text!r:.40} ({error})") from None
+    pixels = torch.tensor(list(raw), dtype=torch.float32) / 255
+    try:
+        return pixels.reshape(shape)
+    except (TypeError, RuntimeError):
+        raise ValueError(f"shape: {len(raw):,} recorded pixels do not fit {shape}") from None
 
 # %% ../../nbs/6_workshop/19_course_tools.ipynb #8eb05f3a
 def fast_mode() -> bool:

@@ -20,15 +20,19 @@
 "Claims of the course, their recorded results, and the fast mode of tests."
 from __future__ import annotations
 
+import base64
 import functools
 import inspect
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
@@ -169,6 +173,29 @@ def recorded(name: str) -> dict:
     "The recorded result of `benchmarks/<name>.py`; empty if there is none."
     path = _records() / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
+
+# %% [markdown]
+# Such a result may hold pictures. JSON has no pictures, so `packed` in `benchmarks/rows.py` rounds each pixel to a byte, compresses the bytes and writes them as text. `recorded_pictures` reads this text.
+
+# %%
+#| export
+def recorded_pictures(text: str,  # what `packed` of `benchmarks/rows.py` wrote
+                      *shape: int,  # of the result; one size may be -1
+                      ) -> torch.Tensor:
+    "Recorded pictures in [0, 1], `(*shape,)`; `ValueError` for another text or another shape."
+    try:
+        raw = zlib.decompress(base64.b64decode(text, validate=True))
+    except (TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"text: expected packed pictures, got {text!r:.40} ({error})") from None
+    pixels = torch.tensor(list(raw), dtype=torch.float32) / 255
+    try:
+        return pixels.reshape(shape)
+    except (TypeError, RuntimeError):
+        raise ValueError(f"shape: {len(raw):,} recorded pixels do not fit {shape}") from None
+
+# %%
+two = bytes([0, 255, 51, 0, 255, 51])
+recorded_pictures(base64.b64encode(zlib.compress(two)).decode(), 2, 1, 3).tolist()
 
 # %% [markdown]
 # Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is
