@@ -12,16 +12,14 @@
 # | **Time** | seconds of computing |
 
 # %%
-import base64
 import math
-import zlib
 
 import torch
 from scipy.stats import fisher_exact
 
 from modelab.core.plotting import axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, recorded
+from modelab.course.claims import claim, recorded, recorded_pictures
 from modelab.data.mixtures import ring
 
 # %% [markdown]
@@ -78,9 +76,7 @@ def points(text: str) -> torch.Tensor:
 # %%
 def pictures(row: dict, side: int = 28) -> torch.Tensor:
     "The recorded pictures of one seed."
-    raw = zlib.decompress(base64.b64decode(row["looks"][-1]["pictures"]))
-    x = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-    return x.float().div(255).reshape(-1, side, side)
+    return recorded_pictures(row["looks"][-1]["pictures"], -1, side, side)
 
 
 # %% [markdown]
