@@ -190,8 +190,10 @@ def test_networks_without_maps_are_refused(kind, player):
     sizes = {"generator": (4, (1, 8, 8)), "discriminator": ((1, 8, 8),), "joint_discriminator": ((1, 8, 8), 4)}[player]
     with pytest.raises(ValueError, match=f'^kind: expected "conv" or "style" for attention, got {kind!r}'):
         getattr(Networks(kind, width=2, depth=1, attention="GD"), player)(*sizes)
-    with pytest.raises((ValueError, TypeError), match="attention"):
+    with pytest.raises(ValueError, match="^attention: unknown 'E'. Known: '', D, G, GD$"):
         Networks(kind, attention="E")
+    with pytest.raises(TypeError, match="^attention: expected one of '', D, G, GD, got 3$"):
+        Networks(kind, attention=3)
 
 
 @pytest.mark.parametrize("kind", ["conv", "style"])

@@ -54,12 +54,13 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     "`value` if it is among `known`; the error lists them and guesses what was meant."
     import difflib
     known = sorted(known)
+    listed = ", ".join(one or "''" for one in known)
     if not isinstance(value, str):
-        raise TypeError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+        raise TypeError(f"{name}: expected one of {listed}, got {value!r}")
     if value not in known:
         near = difflib.get_close_matches(value, known, 1)
         meant = f", did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"{name}: unknown {value!r}{meant} Known: {', '.join(known)}")
+        raise ValueError(f"{name}: unknown {value!r}{meant} Known: {listed}")
     return value
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #67f43ecc
