@@ -182,6 +182,18 @@ def test_the_table_of_methods_says_what_is_recorded():
         assert claim.startswith("HexaGAN") or theirs.lstrip("0") in readme()
 
 
+def test_the_caption_of_the_first_picture_says_what_is_recorded():
+    caption = next(line for line in readme().splitlines() if line.startswith("*Three handwritten digits"))
+    kept = json.loads((ROOT / "benchmarks/minimax.json").read_text(encoding="utf-8"))
+    rows = {row["setting"]: row["raw"]["captured"].removesuffix(" over 8 seeds") for row in kept["stacked_digits"]}
+    for units in (16, 128):
+        assert f"{units} units shows {rows[f'D {units} units, lr 0.001, betas (0.0, 0.9)']}" in caption
+    assert "1500 on stacked_digits" in kept["what"] and "After 1,500 steps" in caption
+    assert "N, STEPS = 26_000, 1500" in (ROOT / "benchmarks/modes_picture.py").read_text() and "of 26,000, that" in caption
+    noise = re.search(r"captured .*; perfect 1000, noise (\d+)", (ROOT / "nbs/1_game/01_minimax.ipynb").read_text(encoding="utf-8"))
+    assert abs(int(noise[1]) - 225) <= 1 and "random pixels show about 225" in caption
+
+
 def test_the_sentences_on_random_sets_say_what_is_recorded():
     rows = json.loads((ROOT / "benchmarks/family.json").read_text(encoding="utf-8"))["report"]
     r1, penalty = (beside(rows, method, "BiGAN")["all sets"] for method in ("R1", "PairwiseBiGAN"))
