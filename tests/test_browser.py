@@ -99,6 +99,8 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, r
     watched.at(48)
     page.get_by_role("button", name="Back").tap()
     watched.at(32)
+    page.get_by_role("button", name="Forward").tap()
+    watched.at(48)
     past = page.locator(".lab-past").bounding_box()
     page.touchscreen.tap(past["x"] + past["width"] - 10, past["y"] + past["height"] / 2)  # the modes' timeline scrubs too
     watched.at(96)

@@ -686,6 +686,6 @@ export function play(el, recording) {
     if (by) e.preventDefault(), stop(), turn(here + by);
     if (e.key === " ") e.preventDefault(), toggle.click();
   });
-  root.querySelector(".lab-transport").prepend(toggle, button("Back", () => (stop(), turn(here - 1))), button("On", () => (stop(), turn(here + 1))));
+  root.querySelector(".lab-transport").prepend(toggle, button("Back", () => (stop(), turn(here - 1))), button("Forward", () => (stop(), turn(here + 1))));
   turn(0);
 }
