@@ -45,7 +45,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, scatter
 from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, recorded_pictures, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits, stacked_digits
 from modelab.evaluation.coverage import coverage_table
@@ -147,9 +147,11 @@ aims = {name: aim(slopes_at(f, fake)) for name, f in free.items()}
 aims["to the mean of the digits"] = aim(real.mean(1, keepdim=True) - fake)
 anywhere = torch.randn(fake.shape, generator=torch.Generator().manual_seed(0))
 aims["in a random direction"] = aim(anywhere)
+{name: interval(a) for name, a in aims.items()}
+
+# %%
 assert all(abs(interval(aims[name]).mean - .45) < .06 for name in free) or fast_mode()
 assert abs(interval(aims["to the mean of the digits"]).mean - .83) < .02
-{name: interval(a) for name, a in aims.items()}
 
 
 # %% [markdown]
@@ -1221,18 +1223,9 @@ for name in on_pictures:
           f"{max(in_pixels[name]['Fréchet']['by seed']):.0f}; recall {far(name, 'recall'):.2f}")
 
 # %%
-import base64
-import zlib
-
-def sheet_of(name: str):
-    "Twenty samples of seed 0 as recorded."
-    raw = zlib.decompress(base64.b64decode(in_pixels[name]["sample"]))
-    return torch.tensor(list(raw), dtype=torch.float32).view(20, 28, 28) / 255
-
-# %%
 figure, panels = axes(1, 3, size=(2.6, 2.2))
 for ax, name in zip(panels, on_pictures[1:4]):
-    image_grid(ax, sheet_of(name), 5, name)
+    image_grid(ax, recorded_pictures(in_pixels[name]["sample"], 20, 28, 28), 5, name)
 Picture(figure, "Twenty samples of LGAN with the logistic and the linear objective, and of R1, "
         "after 200 steps: strokes of the right thickness, few readable digits")
 
