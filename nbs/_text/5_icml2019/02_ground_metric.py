@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, recorded_pictures, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.evaluation.coverage import coverages
@@ -970,10 +970,12 @@ covered = digit_triples()
 most = {"captured": 1000, "high_quality": 1, "tv": 1}
 shown = {name: {k: interval(v, low=0, high=most.get(k)) for k, v in row.items()}
          for name, row in covered.items()}
+shown
+
+# %%
 kls = {name: row["kl"] for name, row in shown.items()}
 assert min(row["captured"].mean for row in shown.values()) > 940 or fast_mode()
 assert max(kls, key=lambda name: kls[name].mean) == "Γ = 0" or fast_mode()
-shown
 
 # %%
 claim("Transport alone covers 1,000 digit triples more evenly than the Euclidean penalty "
@@ -1079,18 +1081,9 @@ for name in ("real digits", "Euclidean", "Γ = 1", "Γ = 0", "R1", "noise"):
     print(line)
 
 # %%
-import base64
-import zlib
-
-def recorded_sheet(name: str):
-    "Twenty samples of seed 0 as recorded."
-    raw = zlib.decompress(base64.b64decode(in_pixels[name]["sample"]))
-    return torch.tensor(list(raw), dtype=torch.float32).view(20, 28, 28) / 255
-
-# %%
 figure, panels = axes(1, 3, size=(2.6, 2.2))
 for ax, name in zip(panels, ("Euclidean", "Γ = 1", "Γ = 0")):
-    image_grid(ax, recorded_sheet(name), 5, name)
+    image_grid(ax, recorded_pictures(in_pixels[name]["sample"], 20, 28, 28), 5, name)
 Picture(figure, "Twenty samples of seed 0 for each penalty after 200 steps: strokes of the right "
         "thickness, few readable digits")
 

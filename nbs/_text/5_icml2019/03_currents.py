@@ -335,17 +335,19 @@ def apart(a, b, **kw) -> float:
 # **Predict:** which of the two costs more, per unit of its length? And what is the distance between a square and the same square in the opposite sense?
 
 # %%
-moved = [.25, .5, .75, 1.]
 sticks, loops = ([apart(make(4), make(4 + k)) for k in (1, 2, 3, 4)] for make in (stick, loop))
+backwards = apart(loop(4), -loop(4))
+{"arrow, per length": sticks, "square, per length": [f / 4 for f in loops],
+ "square, backwards": backwards}
+
+# %%
+moved = [.25, .5, .75, 1.]
 assert all(abs(f - min(h + 2 * h, 2)) < 1e-7 for f, h in zip(sticks, moved))
 assert all(abs(f - 2 * h) < 1e-7 for f, h in zip(loops, moved))
 
 # %%
-backwards = apart(loop(4), -loop(4))
 assert abs(backwards - 2) < 1e-7
 assert all(abs(sticks[i] / (loops[i] / 4) - 6) < 1e-6 for i in (0, 1))  # h = 0.25 and 0.5
-{"arrow, per length": sticks, "square, per length": [f / 4 for f in loops],
- "square, backwards": backwards}
 
 # %% [markdown]
 # Per unit of length the arrow costs six times as much as the square while it is swept, and from $h=\tfrac23$ on it is cheaper to erase it. For a shorter arrow this happens earlier, at $h=2\lambda\ell/(\ell+2\lambda)$. For a tangent *at a point* it is at $h=0$. **So a closed curve can be swept aside at a small cost. The tangent at a single point cannot: it has no length, so erasing it is always cheaper.** Forty tangents on a circle are nearly a closed curve. Five tangents are five single arrows. The section on five points tests what follows from that.
@@ -1200,12 +1202,9 @@ form_on_vectors(w, v).item(), form_on_vectors(w, mix @ v).item()
 # **Predict:** how can $G$ make the loss of the two earlier versions small without turning anything?
 
 # %%
-import base64
-import zlib
-
 import pandas as pd
 from modelab.core.plotting import image_grid
-from modelab.course.claims import recorded
+from modelab.course.claims import recorded, recorded_pictures
 
 # %%
 pictured = {name: {row["setting"]: row for row in rows}
@@ -1241,8 +1240,7 @@ floors = {name: seen(rows["real examples"], "Fréchet") for name, rows in pictur
 # %%
 def walks(row: dict):
     "Six samples of seed 0, one a line, while the first latent goes from -π to π."
-    raw = zlib.decompress(base64.b64decode(row["walk"]))
-    return torch.tensor(list(raw), dtype=torch.float32).view(-1, 16, 16) / 255
+    return recorded_pictures(row["walk"], -1, 16, 16)
 
 # %%
 shown_games = "no directions", "form, turn", "form, grow"
