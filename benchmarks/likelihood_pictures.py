@@ -1,28 +1,29 @@
 """Entropic GANs on MNIST, for chapter 5.4: are digits that were left out of training less likely, and does a neighbour say the same?
 
-    MODELAB_DATA=FOLDER python benchmarks/likelihood_pictures.py          # four minutes of one idle core; goes on where it was stopped
+    MODELAB_DATA=FOLDER python benchmarks/likelihood_pictures.py          # two minutes of one idle core; goes on where it was stopped
     MODELAB_DATA=FOLDER python benchmarks/likelihood_pictures.py "ones"   # one training set
 
 Digits at 16×16 pixels, for cost. Three training sets: ones alone, as in the paper; all digits but the eights; all but the ones. Unseen digits
 of the trained classes are compared with unseen digits of the classes left out, and with 500 pictures of clothes (Fashion-MNIST: a file of 900
 pictures, `fashion_sprite/fashion_sprite_900.npz` in the folder).
 
-The entropic game has a convolutional generator (4 channels at the picture's own size, 16 latents), batch 64, five sweeps, 400 steps, averaged
-weights, seeds 0 to 7. Of three λ and two rates the pair with the highest mean bound of 300 other unseen digits of the trained classes is
-taken, after 200 steps on seed 100. The R1 GAN has the same generator, a D of 4 channels, batch 32, 300 steps, and the rate 0.005 and weight
-3 of `critics.py`. The paper trains a DCGAN for 10,000 steps with five critic turns, on an L1 cost.
+The entropic game has a convolutional generator (4 channels at the picture's own size, 16 latents), batch 64, five sweeps, 300 steps, averaged
+weights, rate 0.005, seeds 0 to 7. Of three λ the one with the highest mean bound of 300 other unseen digits of the trained classes is taken,
+after 100 steps on seed 100. The R1 GAN has the same generator, a D of 4 channels, batch 32, 200 steps, and the rate 0.005 and weight 3 of
+`critics.py`. The paper trains a DCGAN for 10,000 steps with five critic turns, on an L1 cost.
 
-Scores of an example: the bound, with a plan between 1,000 training digits and 1,000 samples; the log-likelihood of its model (a Parzen
-window); minus the distance to the nearest of the same samples; the same with samples of R1; the logit of R1's D; minus the distance to the
-nearest of the plan's 1,000 training digits (no generator). Nulls: the bound of the untrained generator, and how dark the picture is.
-Measured: AUROC of the trained classes against the others (1: all trained digits have higher scores, 0.5: chance), seed by seed.
+Scores of an example: the bound, with a plan between 500 training digits and 500 samples (up to 2,000 sweeps, until 1 % of the rows' mass is
+wrong; the bound holds for an unfinished plan, too); the log-likelihood of its model (a Parzen window); minus the distance to the nearest of
+the same samples; the same with samples of R1; the logit of R1's D; minus the distance to the nearest of the plan's 500 training digits (no
+generator). Nulls: the bound of the untrained generator, and how dark the picture is. Measured: AUROC of the trained classes against the others
+(1: all trained digits have higher scores, 0.5: chance), seed by seed.
 
 Seen before the thresholds were written: one trial at 28×28, of 200 steps on seed 100 with λ = 0.3: AUROC 0.995 for the ones, 0.09 for all but
 the ones. Written before the run, by intervals of eight seeds. Claim 1: trained on ones, the bound's AUROC against other digits is above 0.9
-and above that of the untrained generator. Claim 2: against clothes it is above 0.95 with each of the three training sets. Claim 3: without eights it is
-above 0.9; claim 4: without ones it is above 0.9. Claim 5: the bound has a higher AUROC against the left-out digits than the nearest of the
-same samples, with each training set; claim 6: the same against the logit of R1's D. We expect 3 to 6 not to hold: a one has few bright
-pixels and lies near many digits, and the chapter's bound was never better than a window on the same samples.
+and above that of the untrained generator. Claim 2: against clothes it is above 0.95 with each of the three training sets. Claim 3: without
+eights it is above 0.9; claim 4: without ones it is above 0.9. Claim 5: the bound has a higher AUROC against the left-out digits than the
+nearest of the same samples, with each training set; claim 6: the same against the logit of R1's D. We expect 3 to 6 not to hold: a one has few
+bright pixels and lies near many digits, and the chapter's bound was never better than a window on the same samples.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-FILE, SEEDS, CLOUD = Path(__file__).with_suffix(".json"), 8, 1000
+FILE, SEEDS, CLOUD = Path(__file__).with_suffix(".json"), 8, 500
 SETS = {"ones": [1], "no eights": [0, 1, 2, 3, 4, 5, 6, 7, 9], "no ones": [0, 2, 3, 4, 5, 6, 7, 8, 9]}
-STEPS, MOMENTS, ENTROPIES, RATES = 400, (0, 50, 100, 200, 400), (.1, .3, 1.), (.005, .01)
+STEPS, MOMENTS, ENTROPIES = 300, (0, 100, 300), (.1, .3, 1.)
 
 
 @functools.cache
@@ -105,30 +106,26 @@ def minus_nearest(x: Tensor, cloud: Tensor) -> Tensor:
 
 
 def clouds(modes: Some) -> Tensor:
-    """Training digits for the plans, a set for each seed, (8, 1000, 1, 16, 16)."""
+    """Training digits for the plans, a set for each seed, (8, 500, 1, 16, 16)."""
     return torch.stack([modes.sample(CLOUD, torch.Generator().manual_seed(1000 + seed)) for seed in range(SEEDS)])
 
 
-def entropic(modes: Some, entropy: float, rate: float, seed: int, runs: int) -> Run:
+def entropic(modes: Some, entropy: float, seed: int, runs: int) -> Run:
     """The entropic game before its first step."""
-    game = Entropic(entropy=entropy, sweeps=5, networks=Networks("conv", width=4, latent=16), optimiser=Optimiser(rate, (.5, .9)))
+    game = Entropic(entropy=entropy, sweeps=5, networks=Networks("conv", width=4, latent=16), optimiser=Optimiser(.005, (.5, .9)))
     return Run(game, modes, runs=runs, seed=seed, batch=64, average=.99, device="cpu")
 
 
 def bound_of(made: Tensor, data: Tensor, entropy: float) -> Any:
     """The bound as a function of pictures (n, …), from samples (runs, m, …) and as many data."""
-    potential = sinkhorn(data, made, entropy, sweeps=50_000, lead=2).g
+    potential = sinkhorn(data, made, entropy, sweeps=2000, tolerance=.01, lead=2).g
     return lambda x: surrogate_log_likelihood(x.expand(len(made), *x.shape), made, potential, entropy, lead=2)
 
 
-def tuned(modes: Some, choosing: Tensor) -> dict[tuple[float, float], float]:
-    """Mean bound of the digits for choosing with each λ and rate, on seed 100."""
-    found, data = {}, clouds(modes)[:1]
-    for entropy in ENTROPIES:
-        for rate in RATES:
-            run = entropic(modes, entropy, rate, 100, 1).step(STEPS // 2)
-            found[entropy, rate] = bound_of(run.sample(CLOUD), data, entropy)(choosing).mean().item()
-    return found
+def tuned(modes: Some, choosing: Tensor) -> dict[float, float]:
+    """Mean bound of the digits for choosing with each λ, on seed 100."""
+    made = {entropy: entropic(modes, entropy, 100, 1).step(100).sample(CLOUD) for entropy in ENTROPIES}
+    return {k: bound_of(x, clouds(modes)[:1], k)(choosing).mean().item() for k, x in made.items()}
 
 
 def compared(scores: dict[str, Tensor]) -> dict:
@@ -141,8 +138,8 @@ def from_bound(name: str) -> None:
     modes, shown = Some(SETS[name]), groups(SETS[name])
     choosing, data = shown.pop("choosing"), clouds(modes)
     tried = tuned(modes, choosing)
-    entropy, rate = max(tried, key=tried.get)
-    run, nats, start = entropic(modes, entropy, rate, 0, SEEDS), {}, time.process_time()
+    entropy = max(tried, key=tried.get)
+    run, nats, start = entropic(modes, entropy, 0, SEEDS), {}, time.process_time()
     for moment in MOMENTS:
         run.step(moment - run.steps)
         made = run.sample(CLOUD)
@@ -154,13 +151,13 @@ def from_bound(name: str) -> None:
     model = {k: explicit_log_likelihood(v.expand(SEEDS, *v.shape), made, entropy, lead=2) for k, v in shown.items()}
     record(FILE, name, {"setting": "model", **compared(model), "nats": {k: by_seed(v.mean(1).tolist(), 1) for k, v in model.items()}})
     record(FILE, name, {"setting": "nearest sample", **compared({k: minus_nearest(v, made) for k, v in shown.items()})})
-    record(FILE, name, {"setting": "bound", **compared(scores), "steps": STEPS, "λ": entropy, "rate": rate,
-                        "tried": {f"{a:g}, {b:g}": round(v, 1) for (a, b), v in tried.items()}, "nats": nats,
+    record(FILE, name, {"setting": "bound", **compared(scores), "steps": STEPS, "λ": entropy,
+                        "tried": {f"{k:g}": round(v, 1) for k, v in tried.items()}, "nats": nats,
                         "seconds a seed": round((time.process_time() - start) / SEEDS, 1),
                         "of each": {k: v[0].round().int().tolist() for k, v in scores.items()}, "sample": packed(made[0, :20].clamp(-1, 1))})
 
 
-def from_discriminator(name: str, steps: int = 300) -> None:
+def from_discriminator(name: str, steps: int = 200) -> None:
     """Train the R1 GAN; record the logit of its D and the nearest sample of its G."""
     modes, shown, start = Some(SETS[name]), groups(SETS[name]), time.process_time()
     game = ZeroCentred(weight=3., networks=Networks("conv", width=4, latent=16), optimiser=Optimiser(.005, (0., .9)))
