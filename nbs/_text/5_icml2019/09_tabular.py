@@ -1110,7 +1110,7 @@ pd.DataFrame(others).T.round(2)
 # ## Is it better than ordinary methods?
 # `benchmarks/tabular.py` compares on four real tables of scikit-learn, with eight seeds. Each seed splits a table (80 % for training), hides a fifth of all cells, and hides a fifth of the training labels. A fifth table has the tumours again. There no label is hidden, but nine of ten malignant training rows are taken away, and 17 are left.
 #
-# Every method has three settings, except the column's mean. A setting is chosen *inside the training rows*, for each seed anew. HexaGAN has the authors' width and reconstruction of shown cells as one setting, and at least 15 units with the reconstruction of hidden cells, at two learning rates, as the others. Each is trained for 800 steps. The authors train about 50,000, so the results below are those of this course's setting. The rivals that need complete rows get those of the iterative regression.
+# Every method has three settings, except the column's mean. A setting is chosen *inside the training rows*, for each seed anew. HexaGAN has the authors' width and reconstruction of shown cells as one setting, and at least 15 units with the reconstruction of hidden cells, at two learning rates, as the others. Each is trained for 800 steps. The authors train about 50,000 (the next section does), so the results below are those of this course's setting. The rivals that need complete rows get those of the iterative regression.
 #
 # - *Logistic regression* is a linear classifier. *Network* is one with a hidden layer as wide as HexaGAN's, at least 15.
 # - *Gradient boosting* is a sum of many small decision trees. It takes missing values as they are.
@@ -1228,6 +1228,77 @@ looks = scores("iris", "F1, best look on the test rows") - scores("iris")
 assert 1.8 < ratio.mean() < 2.2 and .03 < looks.mean() < .045
 
 # %% [markdown]
+# ## At the authors' settings and length
+# Is 800 steps too short? `python benchmarks/tabular.py paper` trains HexaGAN on the tumours with every setting of the authors' code: 50,300 steps, of which the first 300 train the penalties alone, and ten rounds of $G_{CG}$ and $D_{CG}$ in each. The eight splits are those from above. Nothing is chosen, so no row is kept back for choosing. The two thresholds are the same, and they were written down before the run: two intervals must be apart.
+#
+# **Predict:** which of the two measures does the long training improve, the error of filled cells or the F1 score? And is it enough?
+
+# %%
+long = "HexaGAN, authors' settings and length"
+figure, (left, right) = axes(1, 2, size=(4.2, 2.9))
+for ax, measure, words in ((left, "error", "error of filled cells"), (right, "F1", "F1, malignant")):
+    path = scores("tumours", f"mean {measure} by look", long)
+    ax.plot(torch.arange(1, len(path) + 1) * 503, path, color=FAKE, label="HexaGAN")
+    for name, style in ((rival("tumours", measure), "--"), ("HexaGAN", ":")):
+        label = f"{name}, 800 steps" if name == "HexaGAN" else name
+        ax.axhline(scores("tumours", measure, name).mean(), color=REAL, ls=style, label=label)
+    ax.set(xlabel="step", title=words)
+    ax.legend(frameon=False, fontsize=7)
+left.set_ylim(0, .15)
+Picture(figure, "Mean over eight seeds of HexaGAN at the authors' settings, step by step. Its error "
+        "falls below that of 800 steps and stays far above iterative regression. Its F1 score stays "
+        "near that of 800 steps.")
+
+# %%
+def to_rival(measure: str):
+    "HexaGAN at the authors' length minus the best rival."
+    best = scores("tumours", measure, rival("tumours", measure))
+    return interval(scores("tumours", measure, long) - best)
+
+both = [(f"{stated('tumours', m, long)[0]:.3f}", f"{to_rival(m):.3f}", rival("tumours", m))
+        for m in ("error", "F1")]
+pd.DataFrame(both, ["error", "F1"], ["HexaGAN", "minus the best rival", "rival"])
+
+# %%
+(ours, said), (best, rivals) = (stated("tumours", "error", name)
+                                for name in (long, rival("tumours", "error")))
+claim("HexaGAN at the authors' settings and length fills cells with less error than every "
+      "ordinary imputer", paper="Hwang et al. 2019",
+      section="tumours, authors' settings, last step, splits of this course",
+      figure="up to 14 % less (abstract)", ours=said, baseline=rivals,
+      holds=ours.high < best.low, expect=False)
+
+# %%
+(ours, said), (best, rivals) = (stated("tumours", "F1", name)
+                                for name in (long, rival("tumours")))
+claim("HexaGAN at the authors' settings and length has a higher F1 score than every ordinary "
+      "method", paper="Hwang et al. 2019",
+      section="tumours, authors' settings, last step, splits of this course",
+      figure="up to 5 % higher (abstract)", ours=said, baseline=rivals,
+      holds=ours.low > best.high, expect=False)
+
+# %% [markdown]
+# The long training lowers the error by 14 %, and on each of the eight seeds. The error is still above that of the mean of neighbours, and 1.7 times that of iterative regression. In F1 the interval of the difference to 800 steps contains zero, and so does that of the difference to the best rival.
+#
+# The best of the hundred looks on the test rows is 0.025 better in F1 than the last look, in the mean over the seeds. So this choice alone lifts HexaGAN above the best rival in the mean, without any better model.
+#
+# Two differences to the authors' experiment remain. Theirs has five folds, and its own file of missing cells; we have eight random splits, and other cells. And their columns are scaled by all cells. We know their abstract and their code; so we do not compare with single figures of their tables.
+
+# %%
+shorter = scores("tumours", "error", long) - scores("tumours", "error")
+change = scores("tumours", "F1", long) - scores("tumours")
+best_look = scores("tumours", "F1, best look on the test rows", long)
+assert .13 < -shorter.mean() / scores("tumours", "error").mean() < .14 and (shorter < 0).all()
+assert interval(change).low < 0 < interval(change).high
+neighbours, regression = (scores("tumours", "error", name)
+                          for name in ("mean of neighbours", "iterative regression"))
+assert interval(scores("tumours", "error", long) - neighbours).low > 0
+assert 1.7 < scores("tumours", "error", long).mean() / regression.mean() < 1.8
+assert to_rival("F1").low < 0 < to_rival("F1").high and to_rival("error").low > 0
+assert .02 < (best_look - scores("tumours", "F1", long)).mean() < .03
+assert best_look.mean() > scores("tumours", "F1", rival("tumours")).mean()
+
+# %% [markdown]
 # ## The paper's parts: faithful, simplified, left out
 # | Part | Here |
 # |---|---|
@@ -1244,7 +1315,7 @@ assert 1.8 < ratio.mean() < 2.2 and .03 < looks.mean() < .045
 # | a hint, a cycle loss | not built: the authors' code defines a hint and never calls it, and has no cycle loss |
 # | the paper's other tables, and MNIST | left out |
 #
-# The trainings are far shorter than those of the authors, and other cells are missing than in their table. So nothing here shows that the paper's results do not replicate.
+# One table was trained at the authors' settings and length, with other missing cells and other splits than theirs. There HexaGAN does not reach the best ordinary methods. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
 
 # %% [markdown]
 # ## Under your hands

@@ -1050,11 +1050,13 @@ def measured(table: str, measure: str = "F1") -> dict:
 # %%
 tables = [name for name in kept if name != "torch" and "HexaGAN" in measured(name)]
 short = {name: name.replace("tumours, few malignant", "few malignant") for name in tables}
-pd.DataFrame({short[name]: {k: f"{v:.2f}" for k, v in measured(name).items()} for name in tables})
+f1 = {short[name]: {k: f"{v:.2f}" for k, v in measured(name).items()} for name in tables}
+pd.DataFrame(f1).fillna("–")
 
 # %%
-pd.DataFrame({short[name]: {k: f"{v:.3f}" for k, v in measured(name, "error").items()
-                            if "balanced" not in k} for name in tables})
+errors = {short[name]: {k: f"{v:.3f}" for k, v in measured(name, "error").items()
+                        if "balanced" not in k} for name in tables}
+pd.DataFrame(errors).fillna("–")
 
 # %%
 def seeds_of(table: str, method: str, measure: str) -> torch.Tensor:
