@@ -74,14 +74,12 @@ from modelab.core.signatures import check_arguments, Real
 from modelab.data.mixtures import ModeSet
 
 # %%
-import base64
 import time
-import zlib
 
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, recorded_pictures, steps
 from modelab.course.notebooks import patch
 from modelab.evaluation.coverage import coverage, coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
@@ -1344,9 +1342,11 @@ def against_critics(n=500):
     return {f"attention: {name}": result(run.step(n), 2) for name, run in runs.items()}
 
 games = against_critics()
+{name: both(row) for name, row in games.items()}
+
+# %%
 assert fast_mode() or max(max(row["captured"]) for row in games.values()) <= 1
 assert fast_mode() or min(sum(a > .9 for a in row["high quality"]) for row in games.values()) > 4
-{name: both(row) for name, row in games.items()}
 
 # %%
 album(games, "Samples of four seeds, a row each, for three games: within a row all pictures are "
@@ -1452,8 +1452,7 @@ gain, above, clear
 # %%
 def unpacked(text: str):
     "Four pictures of each of four seeds, as nested lists."
-    data = bytearray(zlib.decompress(base64.b64decode(text)))
-    return (torch.frombuffer(data, dtype=torch.uint8).view(4, 4, 3, 8, 8) / 127.5 - 1).tolist()
+    return (2 * recorded_pictures(text, 4, 4, 3, 8, 8) - 1).tolist()
 
 album({arm: {"pictures": unpacked(played[arm]["samples"])} for arm in ("neither", "both")},
       "Samples of four seeds, a row each: with attention in neither player and in both")
