@@ -1,6 +1,9 @@
-"""modelab.methods.likelihood: Sinkhorn against closed forms and programs, the bound against exact likelihoods, and the game."""
+"""modelab.methods.likelihood: Sinkhorn against closed forms and programs, the bound against exact likelihoods, the game, and the benchmark on pictures."""
 
 import math
+import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +22,9 @@ from modelab.methods.likelihood import (Entropic, entropic_loss, explicit_log_li
 from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import likelihood_pictures  # noqa: E402
 
 
 def squares(x, y):
@@ -377,3 +383,23 @@ def test_the_bound_tells_data_from_noise():
     potential = sinkhorn(data.sample(500, g).expand(2, -1, -1), made, lead=2).g
     inside, outside = (surrogate_log_likelihood(v, made, potential, lead=2) for v in (x, noise))
     assert (inside[:, :, None] > outside[:, None]).float().mean((1, 2)).min() > .8
+
+
+# the benchmark on pictures
+
+def test_the_benchmark_counts_pairs_and_ties_and_measures_distances():
+    assert likelihood_pictures.auroc(torch.tensor([[1., 2.], [0., 0.]]), torch.tensor([[0., 1.], [1., 1.]])) == [.875, 0.]
+    x, cloud = torch.zeros(1, 1, 2, 2), torch.stack([torch.full((2, 1, 2, 2), v) for v in (1., 3.)])
+    assert likelihood_pictures.minus_nearest(x, cloud).tolist() == [[-2.], [-6.]]
+    images = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    images[0, :2, :2] = 255
+    small = likelihood_pictures.halved(images)
+    assert small.shape == (1, 1, 16, 16) and small[0, 0, 1, 1] == 1 and small.sum() == 1 - 255
+
+
+@pytest.mark.skipif(not (Path(os.environ.get("MODELAB_DATA", "")) / "fashion_sprite/fashion_sprite_900.npz").is_file(),
+                    reason="MODELAB_DATA names no folder with MNIST and fashion_sprite")
+def test_its_groups_share_no_picture_with_each_other():
+    found = likelihood_pictures.groups(likelihood_pictures.SETS["ones"])
+    assert [len(v) for v in found.values()] == [300, 500, 500, 500]
+    assert len(torch.cat(list(found.values())).unique(dim=0)) == 1800
