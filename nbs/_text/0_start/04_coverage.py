@@ -528,8 +528,10 @@ assert float(noisy["selfcond"].split("/")[1]) < .003 < float(noisy["pacgan"].spl
 stacked = stacked_digits()
 static = 2 * torch.rand(26_000, *stacked.event, generator=g) - 1          # pixels live in [-1, 1]
 c = coverage(static, stacked)
-assert c.captured > 200
 c
+
+# %%
+assert c.captured > 200
 
 # %% [markdown]
 # It finds more than two hundred. VEEGAN's table has 150 for VEEGAN and 99 for DCGAN, a GAN with convolutions (on larger digits, with

@@ -91,8 +91,10 @@ layer(x).shape
 # %%
 one_by_one = torch.stack([layer(batch) for batch in x])
 networks = 1 if torch.equal(layer(x), one_by_one) or torch.allclose(layer(x), one_by_one) else 8
-assert networks == 1
 networks
+
+# %%
+assert networks == 1
 
 # %% [markdown]
 # Only one: all eight batches used the same weights, and their gradient would be the sum over eight batches. There is no warning. We

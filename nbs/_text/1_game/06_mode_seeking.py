@@ -575,9 +575,11 @@ def of_places(places: list[float]) -> float:
 
 terms = {"all five": of_places([0, 1, 2, 3, 4]), "the outer two": of_places([0, 4]),
          "one": of_places([2, 2])}
+terms
+
+# %%
 assert math.isclose(terms["all five"], 1 / (1.6 + 1e-5))
 assert math.isclose(terms["the outer two"], 1 / (2 + 1e-5)) and math.isclose(terms["one"], 1e5)
-terms
 
 # %% [markdown]
 # The mean distance is 1.6 for all five modes and 2 for the outer two. So the term prefers the generator that misses three of five modes. It is huge if there is one place only. The term acts against a collapse to one point. It does not act against missing modes in the middle.
