@@ -45,8 +45,10 @@ def grid_kl(p, q, cells: int = 30) -> float:
 # %%
 perfect = interval([grid_kl(two.sample(150, g), two.sample(150, g)) for _ in range(8)])
 lost = interval([grid_kl(two.sample(150, g), half.sample(150, g)) for _ in range(8)])
-assert perfect.low > 1 and perfect.high < lost.low < 2 * perfect.high
 perfect, lost
+
+# %%
+assert perfect.low > 1 and perfect.high < lost.low < 2 * perfect.high
 
 # %% [markdown]
 # The perfect generator has 1.8 instead of 0, because 150 points cannot fill hundreds of cells. The other one has 2.9. The two differ clearly, but a user who sees one number only, without the floor of 1.8, cannot judge it. And the number does not tell which mode is lost. The lab counts samples by mode (chapter [0.4](../0_start/04_coverage.ipynb)):
@@ -100,8 +102,10 @@ len(text)
 
 # %%
 at = {"lr.D": lab.set("lr.D", 1e-3).at, "width": lab.set("width", 16).at}
-assert at == {"lr.D": 100, "width": 0}
 at
+
+# %%
+assert at == {"lr.D": 100, "width": 0}
 
 # %% [markdown]
 # ## Data of your own
