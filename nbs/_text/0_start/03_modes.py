@@ -780,8 +780,10 @@ layers = _train_classifier(split["train"], top=16, junk=0)
 naive = DigitClassifier(layers, split["held_out"], top=16)
 noise, black = torch.rand(1000, 8, 8, generator=g) * 2 - 1, -torch.ones(1, 8, 8)
 sure = (naive.predict(noise)[1] >= .9).float().mean()
-assert naive.accuracy >= .97 and naive.predict(black)[1] > .5 and sure > .2
 naive, naive.predict(black), f"sure of {sure:.0%} of pure noise"
+
+# %%
+assert naive.accuracy >= .97 and naive.predict(black)[1] > .5 and sure > .2
 
 # %% [markdown]
 # The classifier reads the held-out digits well. It also gives high confidence to the black picture and to many pictures of noise.

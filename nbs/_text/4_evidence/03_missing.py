@@ -161,9 +161,11 @@ perfect = split(0, share=0.)[3]
 # %%
 recalls = {name: round(precision_recall(train, x).recall, 3)
            for name, x in (("perfect", perfect), ("no fours", made))}
+recalls
+
+# %%
 assert recalls["no fours"] > .75 and recalls["perfect"] < .95
 assert 0 < recalls["perfect"] - recalls["no fours"] < .1  # as the text below says
-recalls
 
 # %% [markdown]
 # The recall falls by less than a tenth, and a perfect generator of this size does not reach 1 either. The second number alone gives no warning. It also does not say *what* is missing. We want a sentence such as "a group holding 9.8 % of the data gets 0.7 % of the samples", with pictures of the group and a p-value.
