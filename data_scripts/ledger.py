@@ -94,7 +94,7 @@ def chapter_table(paths: Sequence[Path], root: Path) -> str:
         name = module(nb)
         link = path.relative_to(root).as_posix()
         rows.append((number(path), f"[{title}]({link})", line, f"`modelab.{name}`" if name else "", minutes))
-    return table(("", "chapter", "in one line", "module", "minutes"), rows)
+    return table(("number", "chapter", "in one line", "module", "minutes"), rows)
 
 
 def question_table(paths: Sequence[Path], root: Path) -> str:
