@@ -1,6 +1,6 @@
 """Priors and paths for interpolation on MNIST, for chapter 5.5: how good are samples in the middle of two latents?
 
-    MODELAB_DATA=FOLDER python benchmarks/priors_pictures.py   # three minutes of one idle core; goes on where it was stopped
+    MODELAB_DATA=FOLDER python benchmarks/priors_pictures.py   # two minutes of one idle core; goes on where it was stopped
 
 Digits at 16×16 pixels, for cost. The R1 GAN with convolutional players (4 channels at the picture's own size), 100 latents as in the paper,
 batch 32, 400 steps, rates that fall over the second half, averaged weights, seeds 0 to 7, and the weight 3 of R1 that `few_labels.py` chose on
