@@ -368,6 +368,47 @@ def test_missions_slow_motion_and_errors_by_keyboard_alone(inside, jupyter):
     inside.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 1 is')")
 
 
+STYLES = """from modelab import Lab
+asking = dict(name='imlegan', kind='style', width=2, depth=1, latent=4, reals=8, pool=2, refresh=4, minority=[8])
+lab = Lab(asking, 'digits', {'name': 'minimax', 'width': 8}, batch=8, samples=60)
+lab.step(4)
+lab"""
+
+
+def test_truncation_and_minority_by_hand(inside, jupyter):
+    from modelab import Lab
+    jupyter.open(inside, book(jupyter, "styles.ipynb", STYLES))
+    assert jupyter.run_all(inside)
+    page, picture, lines = inside.page, inside.picture(), inside.page.locator(".lab-stage figcaption")
+    inside.at(4)
+    whole = page.evaluate(INK, picture.element_handle())
+    assert page.locator(".lab-knobs .noUi-target").bounding_box()["width"] > 90  # a track to move on
+    assert page.locator(".lab-knobs .noUi-handle").count() == 1 and "truncat" not in lines.first.inner_text()
+    handle = page.locator(".lab-knobs .noUi-handle")
+    handle.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    inside.until("() => document.querySelector('.lab-stage figcaption').textContent.match('truncated with ψ = 0.8: .* Without truncation: ')")
+    handle.press("Home")
+    inside.until("() => document.querySelector('.lab-stage figcaption').textContent.includes('truncated with ψ = 0: ')")
+    inside.until(f"(canvas) => ({INK})(canvas) !== {whole}", picture.element_handle())
+    assert inside.step() == 4 and "truncat" not in lines.nth(1).inner_text()  # B has no styles
+    assert page.get_by_label("minority").input_value() == "8"
+    page.get_by_label("minority").fill("0 3")
+    page.get_by_label("minority").press("Enter")
+    page.get_by_label("weight", exact=True).fill("5")
+    page.get_by_label("weight", exact=True).press("Enter")
+    button(inside, "Step").click()
+    inside.at(5)
+    page.locator(".lab-modes button").first.click()
+    inside.until("() => document.querySelector('.lab-status').textContent.includes(' without truncation: ')")
+    button(inside, "Share").click()
+    inside.until("() => document.querySelector('.lab-share input').value")
+    lab = Lab.from_string(page.locator(".lab-share input").input_value())
+    assert [side.truncation for side in lab.sides.values()] == [0, 1] and lab.at == lab.last == 5
+    assert [(e.name, e.value) for e in lab.events if e.side == "A"] == [("minority", "0 3"), ("weight", 5)]
+
+
 def test_a_cell_run_again_leaves_no_thread(inside, jupyter):
     count = ("import threading, time\n"
              "for _ in range(100):\n    if not (n := sum(t.name == 'modelab lab' for t in threading.enumerate())): break\n"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,13 +29,14 @@ from modelab.lab.panel import Lab, registered_names
 from modelab.lab.inspect import EvalBatch, sample_gradients
 from modelab.lab.points import POINT_PRESETS, mixture_from_points
 from modelab.lab.session import SURFACES, LabSession
-from modelab.lab.side import measure_side, setting_choices, Side
+from modelab.lab.side import measure_side, setting_choices, SHOWN_MEASURES, Side, style_parts, truncate_styles
 from modelab.lab.view import critic_scores, pack_frame, quantize, unpack_frame
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
 from modelab.networks.growing import Growth
-from modelab.networks.layers import mlp
+from modelab.networks.layers import mlp, Moment
 from modelab.networks.players import Networks
+from modelab.networks.style import style_generator
 from modelab.training.run import Run
 
 GAME = {"name": "minimax", "width": 8}
@@ -512,3 +514,146 @@ def test_arrows_without_a_critic_point_at_the_data():
     side = small(game=WithoutCritic(networks=Networks(width=8)), modes=mixture([[3., 0.]], .1)).sides["A"]
     where, arrow, _ = sample_gradients(side)
     assert torch.cosine_similarity(arrow, torch.tensor([[3., 0.]]) - where).min() > .9
+
+
+STYLED = Minimax(networks=Networks("style", width=2, depth=1, latent=4))
+WIDE = Minimax(networks=Networks("style", width=8, depth=1, latent=16))
+
+
+def styled(**kw) -> Lab:
+    return Lab(**(dict(game=STYLED, modes=digits(), batch=8, samples=50) | kw))
+
+
+def frame_note(lab: Lab, side: str = "A") -> dict:
+    return unpack_frame(lab.frame(side))[1]
+
+
+def test_truncated_samples_are_those_of_the_generator_itself():
+    for game in (STYLED, Minimax(networks=replace(STYLED.networks, attention="G")),
+                 Minimax(G=lambda: style_generator(4, (1, 8, 8), width=2, layers=1), networks=Networks(width=2, latent=4))):
+        side = styled(game=game).step(20).sides["A"]
+        G = side.players.nets["G"]
+        assert len(style_parts(G)) == 1
+        plain = side.sample(9)
+        with truncate_styles(G, .3):
+            shown = side.sample(9)
+        z, when = side.noise(9, side.generators("evaluation", 20)), Moment(20, side.generators("look G", 20))
+        if hasattr(G, "members"):
+            z, when, by_hand = z[0], when.of_run(0), G.members[0]
+        else:
+            by_hand = G
+        with torch.no_grad():
+            wanted = by_hand(z, when, .3)
+        assert torch.equal(shown.reshape(wanted.shape), wanted) and not torch.equal(shown, plain)
+        assert torch.equal(side.sample(9), plain)  # nothing stays behind
+        with pytest.raises(KeyError), truncate_styles(G, .3):
+            raise KeyError
+        assert torch.equal(side.sample(9), plain)
+
+
+def test_truncation_by_one_changes_no_bit_and_none_changes_the_run():
+    lab = styled().step(20)
+    frame, history = lab.frame(), json.dumps(lab.history)
+    assert lab.set("truncation", 1.).frame() == frame and "truncation" not in frame_note(lab)
+    shown, note = unpack_frame(lab.set("truncation", .3).frame())
+    assert note["truncation"] == .3 and note["untruncated"] == {name: unpack_frame(frame)[1][name] for name in SHOWN_MEASURES}
+    assert not np.array_equal(shown["tiles"], unpack_frame(frame)[0]["tiles"]) and note["step"] == 20
+    assert lab.set("truncation", 1).frame() == frame and same(lab, styled().step(20))
+    assert lab.events == [] and lab.last == 20 and json.dumps(lab.history) == history
+    assert same(lab.set("truncation", 0).step(20), styled().step(40))
+    assert [row["A"] for row in lab.history.values()] == [row["A"] for row in styled().step(40).history.values()]
+    lab.scrub(20).set("truncation", .5)
+    assert lab.last == 40 and frame_note(lab)["truncation"] == .5  # the timeline stays, and every step is truncated
+
+
+def test_truncation_by_zero_shows_one_picture():
+    lab = styled(game=WIDE)  # at step 0 no layer adds noise
+    assert len(np.unique(unpack_frame(lab.frame())[0]["tiles"], axis=0)) > 10
+    arrays, note = unpack_frame(lab.set("truncation", 0).frame())
+    assert len(np.unique(arrays["tiles"], axis=0)) == 1 and np.count_nonzero(arrays["modes"] & 32767) <= 1
+    assert note["captured"] == 1 < note["untruncated"]["captured"] and len(arrays["tiles"]) > 10
+
+
+@pytest.mark.parametrize("value", [-.01, 1.01, math.nan, math.inf, "x", True, None, [1.]])
+def test_a_bad_truncation_is_refused(value):
+    lab = styled().set("truncation", .5)
+    with pytest.raises((ValueError, TypeError), match="^truncation: expected"):
+        lab.set("truncation", value)
+    assert lab.sides["A"].truncation == .5
+
+
+def test_a_side_without_styles_has_no_truncation():
+    for lab, side in ((small(), None), (small(), "A"), (styled(versus=GAME), "B")):
+        with pytest.raises(ValueError, match="^name: unknown .truncation."):
+            lab.set("truncation", .5, side)
+        assert lab.sides[side or "A"].truncation == 1 and "truncation" not in lab.sides[side or "A"].setting_names()
+    lab = styled(versus=GAME).set("truncation", .5)
+    assert [side.truncation for side in lab.sides.values()] == [.5, 1] and "untruncated" not in frame_note(lab, "B")
+    with pytest.raises(ValueError, match="^name: "):
+        lab.set("truncation.G", .5)
+
+
+def test_truncation_is_shared_and_stays_while_there_are_styles():
+    lab = styled(versus=STYLED).step(4).set("truncation", .25, "B")
+    again = Lab.from_string(lab.to_string())
+    assert [side.truncation for side in again.sides.values()] == [1, .25] and same(again, lab)
+    assert again.to_string() == lab.to_string() and again.frame("B") == lab.frame("B")
+    other = small()
+    assert other.load(lab.to_string()).sides["B"].truncation == .25
+    film = lab.recording(2)
+    shown = [unpack_frame(frame["B"])[1] for frame in film.frames]
+    assert film.text == lab.to_string() and [note["truncation"] for note in shown] == [.25, .25]
+    assert film.measures("tv", "B") == [note["untruncated"]["tv"] for note in shown]  # the table is without truncation
+    assert [frame_note(lab.reset(seed=3), k).get("truncation") for k in "AB"] == [None, .25]
+    assert lab.set("width", 4).at == 0 and lab.sides["B"].truncation == .25  # built anew, shown as before
+    assert lab.reset(versus=GAME).sides["B"].truncation == 1 and "truncation" not in read_note(lab.to_string())
+    assert "truncation" not in read_note(styled().to_string())  # as in older versions
+
+
+def read_note(text: str) -> dict:
+    return json.loads(zlib.decompress(base64.urlsafe_b64decode(text)))
+
+
+@pytest.mark.parametrize("shown", [{"A": 2}, {"A": "x"}, {"A": True}, {"C": .5}, {"B": .5}, [.5], .5, "x", None])
+def test_a_share_string_with_a_bad_truncation_is_refused(shown):
+    note = read_note(styled(versus=GAME).to_string()) | {"truncation": shown}
+    with pytest.raises(ValueError):
+        Lab.from_string(base64.urlsafe_b64encode(zlib.compress(json.dumps(note).encode())).decode())
+
+
+def test_measures_say_what_truncation_hides():
+    side = styled(game=WIDE).step(2).sides["A"]
+    whole, cut = measure_side(side, 200), measure_side(side, 200, 0.)
+    assert measure_side(side, 200) is whole and measure_side(side, 200, 0.) is cut  # measured once
+    assert whole.captured > cut.captured == 1 and side.step(1) and measure_side(side, 200) is not whole
+    lab = styled().step(2).set("truncation", .2)
+    assert re.match(r"Mode 3 is \w+ without truncation: ", str(lab.mode_status(3)))
+    assert lab.mode_status(3).count == measure_side(lab.sides["A"], 50).counts[3]
+    assert "without truncation" not in str(lab.set("truncation", 1).mode_status(3))
+    row = lab.set("truncation", .2).step(14).history[16]["A"]
+    assert row == styled().step(16).history[16]["A"]
+
+
+ASKING = IMLEGAN(networks=Networks("mlp", width=4, latent=4), reals=4, pool=2, refresh=4)
+
+
+@pytest.mark.parametrize("asked", ["eyeglasses", "hat", "eyeglasses+beard", "0 3", "0, 3", "bald 0", 3, [0, 3], "", None], ids=str)
+def test_a_minority_is_asked_for_by_name_or_number(asked):
+    lab, people = Lab(ASKING, pictures.faces(), batch=4, samples=20), pictures.faces()
+    game = lab.set("minority", asked).sides["A"].game
+    traits = {name: {*people.kinds[:, i].nonzero().flatten().tolist()} for i, name in enumerate(people.traits)}
+    wanted = {"eyeglasses": traits["eyeglasses"], "hat": traits["hat"], "eyeglasses+beard": traits["eyeglasses"] & traits["beard"],
+              "0 3": {0, 3}, "0, 3": {0, 3}, "bald 0": traits["bald"] | {0}, "3": {3}, "[0, 3]": {0, 3}}.get(str(asked))
+    assert game.minority is None if wanted is None else {*game.minority} == wanted and len(wanted) == len(game.minority)
+    lab.step(2)
+    assert same(Lab.from_string(lab.to_string()), lab) and [e.value for e in lab.events] == [asked]
+
+
+@pytest.mark.parametrize("asked", ["glases", "eyeglasses+glases", "bald+hat", "99", [99], [], [.5], .5, True, ["hat"], "-1"], ids=str)
+def test_an_unknown_minority_is_refused_before_a_step(asked):
+    lab = Lab(ASKING, pictures.faces(), batch=4, samples=20)
+    with pytest.raises((ValueError, TypeError), match="^minority: (expected|unknown)"):
+        lab.set("minority", asked)
+    assert lab.events == [] and lab.sides["A"].game.minority is None
+    with pytest.raises(ValueError, match="^minority: expected numbers of modes, got 'hat'"):
+        Lab(ASKING, digits(), batch=4, samples=20).set("minority", "hat")

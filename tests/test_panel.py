@@ -186,7 +186,7 @@ def test_a_recording_keeps_the_missing_modes_of_every_measured_step():
 def test_titles_of_stills_fit_into_the_picture(name, columns, monkeypatch):
     drawn, lab = [], small()
     arrays, note = unpack_frame(render_frame(lab.sides["A"]))
-    frame = {side: pack_frame(arrays, note | {"step": 100_000, "captured": 987}) for side in "AB"}
+    frame = {side: pack_frame(arrays, note | {"step": 100_000, "captured": 987, "truncation": .35}) for side in "AB"}
     scene = render_scene(lab)
     scene = {key: dict.fromkeys("AB", value["A"]) if key in ("real", "box") else value for key, value in scene.items()}
     monkeypatch.setattr(recordings, "Picture", lambda figure, alt: drawn.append(figure))
@@ -310,3 +310,58 @@ def test_modes_drawn_on_a_line_make_a_line():
     assert not panel.driver.error
     assert panel.lab.modes.event == (1,) and panel.lab.modes.centers.flatten().tolist() == [-1., 0., 2.]
     assert panel.canvas.scene["drawable"] and panel.canvas.scene["line"]
+
+
+def test_truncation_is_a_slider_where_there_are_styles():
+    pytest.importorskip("anywidget")
+    styles = {"name": "minimax", "kind": "style", "width": 2, "depth": 1, "latent": 4}
+    panel = small(game=styles, modes="digits", versus={**GAME, "kind": "mlp"}).step(3).widget
+    slider = panel.fields["truncation"]
+    assert type(slider).__name__ == "FloatSlider" and (slider.min, slider.max, slider.value) == (0, 1, 1)
+    before = panel.lab.to_string()
+    slider.value = .3
+    frames, note = sent(panel)
+    assert note["at"] == note["last"] == 3 and frames["A"][1]["truncation"] == .3 and "truncation" not in frames["B"][1]
+    assert panel.lab.events == [] and panel.lab.to_string() != before
+    panel.controls["text"].value = panel.lab.to_string()
+    with panel.lab.lock:  # the lab is busy: the slider goes on meanwhile, and only its last place counts
+        panel.controls["step"].click()
+        while panel.driver.commands:
+            time.sleep(.01)
+        for value in (.7, .6, .5, .4):
+            slider.value = value
+        assert [args[1] for name, args, _ in panel.driver.commands if name == "set"] == [.4]
+    assert sent(panel)[1]["at"] == 4 and slider.value == .4 == panel.lab.sides["A"].truncation
+    slider.value = .8
+    sent(panel)
+    panel.controls["load"].click()
+    sent(panel)
+    assert panel.fields["truncation"].value == .3 == panel.lab.sides["A"].truncation
+    panel.controls["side"].value = "B"
+    panel.fields["truncation"].value = .5  # B has no styles
+    panel.driver.wait()
+    assert "truncation" in unpack_frame(panel.canvas.frame)[1]["error"] and panel.lab.sides["A"].truncation == .3
+    panel.lab.reset(game={**GAME, "kind": "mlp"})
+    panel.draw(True)
+    assert "truncation" not in panel.fields
+
+
+def test_a_minority_is_a_field_that_suggests_traits():
+    pytest.importorskip("anywidget")
+    asking = {"name": "imlegan", "kind": "mlp", "width": 4, "latent": 4, "reals": 4, "pool": 2, "refresh": 4}
+    panel = small(game=asking, modes="faces", batch=4).widget
+    field = panel.fields["minority"]
+    assert type(field).__name__ == "Combobox" and field.value == "" and "eyeglasses" in field.options
+    for text, shown in (("eyeglasses", "eyeglasses"), ("3", "3"), ("0, 3", "0 3"), ("", "")):
+        panel.fields["minority"].value = text
+        sent(panel)
+        assert panel.fields["minority"].value == shown
+    assert panel.lab.sides["A"].game.minority is None and panel.fields["weight"].value == 1.
+    panel.fields["weight"].value = 5.
+    assert sent(panel)[1]["at"] == 0 and panel.lab.sides["A"].game.weight == 5
+    panel.fields["minority"].value = "glases"
+    panel.driver.wait()
+    assert "did you mean 'eyeglasses'" in unpack_frame(panel.canvas.frame)[1]["error"] and panel.fields["minority"].value == ""
+    panel.lab.set("minority", panel.lab.sides["A"].minority_modes("hat"))
+    panel.draw(True)
+    assert panel.fields["minority"].value == "hat"

@@ -6,14 +6,24 @@
 # %% ../../nbs/6_workshop/10_panel.ipynb #81ebf1fa
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from .side import Side, game_settings, is_setting_group
+from .side import Side, game_settings, is_setting_group, setting_choices
 
 # %% auto #0
-__all__ = ['side_settings', 'field_text', 'parse_text', 'read_field', 'setting_control']
+__all__ = ['minority_text', 'side_settings', 'field_text', 'parse_text', 'read_field', 'control_choices', 'setting_control']
 
 # %% ../../nbs/6_workshop/10_panel.ipynb #969b7092
+def minority_text(side: Side, minority: Sequence[int] | None) -> str:
+    "A minority in words: a trait of the set if there is one that fits, else numbers; empty: all."
+    if minority is None:
+        return ""
+    fits = [name for i, name in enumerate(getattr(side.modes, "traits", ()))
+            if side.modes.kinds[:, i].nonzero().flatten().tolist() == sorted(minority)]
+    return (fits or [" ".join(map(str, minority))])[0]
+
+# %% ../../nbs/6_workshop/10_panel.ipynb #2c7d56ec
 def side_settings(side: Side) -> dict[str, Any]:
     "A side's settings that have a control, as they hold at this step."
     now = {"batch": side.batch, "turns": " ".join(side.words), "without": list(side.without)}
@@ -21,7 +31,10 @@ def side_settings(side: Side) -> dict[str, Any]:
     game = {name: value for name, value in game_settings(side.game).items()
             if name != "lr" and not isinstance(value, dict)
             and not is_setting_group(side.game, name)}
-    return now | game
+    if "minority" in game:
+        game["minority"] = minority_text(side, game["minority"])
+    shown = {"truncation": side.truncation} if "truncation" in side.setting_names() else {}
+    return shown | now | game
 
 # %% ../../nbs/6_workshop/10_panel.ipynb #ba5a1831
 def field_text(value: Any) -> str:
@@ -51,14 +64,25 @@ def read_field(name: str, value: Any, now: Any) -> Any:
     return parse_text(value)
 
 # %% ../../nbs/6_workshop/10_panel.ipynb #fd692119
+def control_choices(side: Side, name: str) -> tuple[str, ...]:
+    "What the control of a setting offers, if it is a few words; else nothing."
+    if name == "minority":
+        return tuple(getattr(side.modes, "traits", ()))
+    return setting_choices(side.game, name)
+
+# %% ../../nbs/6_workshop/10_panel.ipynb #8174ca8a
 def setting_control(w: Any, name: str, value: Any, choices: tuple = ()) -> Any:
-    "The control of a setting: a menu, a check box, a number or a text; `w` is ipywidgets."
+    "The control of a setting: menu, check box, slider, number or text; `w` is ipywidgets."
     look = {"description": name, "layout": w.Layout(width="auto")}
     if choices and value in choices:
         return w.Dropdown(options=choices, value=value, **look)
     if isinstance(value, bool):
         return w.Checkbox(value, indent=False, **look)
     look["continuous_update"] = False
+    if name == "truncation":
+        return w.FloatSlider(value, min=0, max=1, step=.05, **look)
+    if name == "minority":
+        return w.Combobox(value=value, options=choices, placeholder="all modes", **look)
     if isinstance(value, int):
         return w.BoundedIntText(value, min(0, value), 10 ** 6, **look)
     if isinstance(value, float):

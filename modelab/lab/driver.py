@@ -16,7 +16,7 @@ from .inspect import ModeStatus, StepStage
 from .session import SURFACES, LabSession
 
 # %% auto #0
-__all__ = ['Driver']
+__all__ = ['Driver', 'slider_of']
 
 # %% ../../nbs/6_workshop/10_panel.ipynb #057d81e1
 class Driver:
@@ -43,10 +43,12 @@ class Driver:
 
     def submit(self, name: str, *args: Any, **kw: Any) -> None:
         "Put a command in the queue: a method of the lab, `set_option` or `set_surface`."
+        command = name, args, kw
         with self.queue_lock:
-            if name == "scrub" and self.commands and self.commands[-1][0] == "scrub":
+            if slider_of(command) and self.commands \
+                    and slider_of(self.commands[-1]) == slider_of(command):
                 self.commands.pop()
-            self.commands.append((name, args, kw))
+            self.commands.append(command)
             self.wake.set()
             if self.thread is None:
                 self.thread = threading.Thread(target=self._work, name="modelab lab", daemon=True)
@@ -148,3 +150,11 @@ class Driver:
                 break
         self.stages, self.stage = [], None
         self.lab.step(1)
+
+# %% ../../nbs/6_workshop/10_panel.ipynb #076ffe74
+def slider_of(command: tuple) -> tuple | None:
+    "Which slider a command (name, arguments, named arguments) comes from; None: from no slider."
+    name, args, named = command
+    if name == "scrub":
+        return (name,)
+    return (name, named.get("side")) if (name, *args[:1]) == ("set", "truncation") else None

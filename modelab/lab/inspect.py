@@ -108,9 +108,11 @@ class ModeStatus(NamedTuple):
     cosine: float  # between minus the gradient and the way to the mode: 1 towards it, -1 away
     nearest: torch.Tensor  # that sample
     target: torch.Tensor  # the mode: its centre, or a real example of it
+    truncated: bool = False  # whether the page shows other samples, truncated ones
 
     def __str__(self) -> str:
         state = "captured" if self.count else "missing"
+        state += " without truncation" * self.truncated
         return (f"Mode {self.mode} is {state}: {self.count} of {self.samples} samples. The nearest "
                 f"sample of G is {self.distance:.3g} away. The gradient of G's loss there has "
                 f"length {self.gradient_norm:.2g}; a step down that gradient goes towards the mode "
@@ -137,7 +139,7 @@ def mode_status(side: Side, mode: int, samples: int = 1000) -> ModeStatus:
     cosine = torch.dot(way, force) / (way.norm() * force.norm()).clamp_min(1e-12)
     count = int(measure_side(side, samples).counts[mode])
     return ModeStatus(mode, count, samples, gaps[i, j].item(), force.norm().item(), cosine.item(),
-                      where[i], target[j])
+                      where[i], target[j], side.truncation != 1)
 
 # %% ../../nbs/6_workshop/08_session.ipynb #e21a1336
 class StepStage(NamedTuple):
@@ -178,7 +180,7 @@ def _trace_turn(side: Side, place: int, word: str, render: Callable[[], bytes]) 
     side.players.ready(word)
     loss = side.game.turn_loss(word, Turn(side, side.steps, place))
     side.players.move(word, loss, side.steps)
-    side._measured = None
+    side._measured = {}
     movers = " and ".join(side.players.movers[word])
     text = f"{movers} takes one step down the gradient. The other players do not move."
     return [*stages, StepStage(word, len(texts) + 1, text, "", render())]

@@ -18,14 +18,14 @@ import numpy as np
 from ..core.checks import check_choice, check_int
 from ..core.plotting import widget_view
 from ..core.registry import registered
-from .controls import field_text, read_field, setting_control, side_settings
+from .controls import (control_choices, field_text, read_field, setting_control,
+                                  side_settings)
 from .driver import Driver
 from .inspect import StepStage, trace_step
 from .points import POINT_PRESETS
 from .recording import (Recording, make_recording, plot_strip, read_static,
                                    render_curves)
 from .session import LabSession, synchronized
-from .side import setting_choices
 from .view import pack_frame, render_frame, render_scene
 from ..training.run import spare_thread
 
@@ -170,7 +170,7 @@ class Panel:
         for side in self.lab.sides.values():
             for name, value in side_settings(side).items():
                 if name not in fields:
-                    choices = setting_choices(side.game, name)
+                    choices = control_choices(side, name)
                     fields[name] = setting_control(self.w, name, value, choices)
                     fields[name].observe(functools.partial(self._set, name), "value")
         return fields
@@ -198,6 +198,8 @@ class Panel:
         "Write what holds at this step into the controls."
         lab, chosen = self.lab, self.controls["side"].value
         side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
+        if self.driver.commands:
+            return
         self.quiet.on = True
         try:
             now = side_settings(side)

@@ -83,9 +83,10 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
     else:
         _plot_points(ax, scene, side, real, (arrays, note))
     captured = f"{note['captured']:g} of {scene['modes']}"
-    name = textwrap.fill(scene["sides"][side], 20)
+    cut = f", ψ = {note['truncation']:g}" if "truncation" in note else ""
+    name = textwrap.fill(scene["sides"][side] + cut, 20)
     ax.set_title(f"{name}\nstep {note['step']}: {captured}", fontsize=9)
-    return f"{side} at step {note['step']} shows {captured} modes"
+    return f"{side} at step {note['step']}{cut} shows {captured} modes"
 
 # %% ../../nbs/6_workshop/09_view.ipynb #31d205fc
 def plot_strip(scene: dict[str, Any], frames: list[dict[str, bytes]]) -> Picture:

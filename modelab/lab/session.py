@@ -13,12 +13,11 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..core.checks import check_choice, check_int
+from ..core.checks import check_choice, check_int, check_number
 from ..core.registry import current_spec, make, to_json, upgrade_settings
 from .inspect import ModeStatus, mode_status
 from .points import POINT_PRESETS, mixture_from_points
-from .side import (LAB_SETTINGS, Event, Side, game_settings, measures_row,
-                                 split_name)
+from .side import Event, Side, measures_row, split_name
 from ..training.run import spare_thread
 
 # %% auto #0
@@ -66,6 +65,9 @@ class LabSession:
                 raise ValueError(f"game: in {type(side.game).__name__} no turn moves a player G")
             if side.players.labelled:
                 raise ValueError("game: the lab shows no players made by with_labels; use Run")
+        for name, before in getattr(self, "sides", {}).items():
+            if name in sides and "truncation" in sides[name].setting_names():
+                sides[name].truncate(before.truncation)
         self.sides, self.modes, self.seed = sides, sides["A"].modes, seed
         self.at = self.last = 0  # the present step, and the last one that was recorded
         self.interval, self.events, self.history, self._snapshots = 16, [], {}, {}
@@ -174,18 +176,22 @@ class LabSession:
         if side is not None:
             chosen = {side: self.sides[check_choice("side", side, self.sides)]}
         field = split_name(name)[0]
-        known = {k: {*game_settings(s.game), *LAB_SETTINGS} for k, s in chosen.items()}
+        known = {k: {*s.setting_names()} for k, s in chosen.items()}
         if not any(field in names for names in known.values()):
             check_choice("name", field, {name for names in known.values() for name in names})
         return {k: s for k, s in chosen.items() if field in known[k]}
 
     @synchronized
-    def set(self, name: str,  # a setting of the game, "lr.D", "batch", "turns" or "without"
+    def set(self, name: str,  # of a game or of `LAB_SETTINGS`, "lr.D", "truncation"
             value: Any,
             side: str | None = None,  # "A" or "B"; None: every side that has it
             ) -> LabSession:
         "Change a setting from here on; one that the players are built from starts again at step 0."
         found = self._sides_with(name, side)
+        if name == "truncation":
+            for s in found.values():
+                s.truncate(value)
+            return self
         new = {k: s.rebuilt_game(name, value) for k, s in found.items()}
         rebuilt = {{"A": "game", "B": "versus"}[k]: g for k, g in new.items() if g is not None}
         if rebuilt:
@@ -236,6 +242,8 @@ class LabSession:
                 "batch": self.sides["A"].start_batch,
                 "games": {name: _game_spec(side) for name, side in self.sides.items()},
                 "events": self.events}
+        shown = {name: s.truncation for name, s in self.sides.items() if s.truncation != 1}
+        note |= {"truncation": shown} if shown else {}
         if not note["modes"]:
             raise ValueError("modes: a set without a name cannot be shared; "
                              "make it with modelab.data.mixtures.mixture")
@@ -250,6 +258,8 @@ class LabSession:
         for event in note["events"]:
             side = lab.sides[check_choice("side", event.side, lab.sides)]
             side.rebuilt_game(event.name, event.value)  # refuses what could not have been set
+        for side, psi in note["truncation"].items():
+            lab.set("truncation", psi, side)
         lab.events = note["events"]
         lab._advance(note["last"])
         return lab.scrub(note["step"])
@@ -299,7 +309,10 @@ def read_share_string(text: str) -> dict[str, Any]:
         events = [_upgrade_event(note["games"], event) for event in note["events"]]
         steps = {name: check_int(name, note[name], 0) for name in ("step", "last")}
         games = {"game": note["games"]["A"], "versus": note["games"].get("B")}
+        shown = {side: check_number("truncation", psi, 0, 1)
+                 for side, psi in note.get("truncation", {}).items()}
     except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
         raise ValueError(f"text: expected what Lab.to_string() gave, got {str(text)[:40]!r} "
                          f"({error})") from None
-    return {"lab": {**games, **kept, "surface": surface}, "events": events, **steps}
+    return {"lab": {**games, **kept, "surface": surface}, "events": events, "truncation": shown,
+            **steps}

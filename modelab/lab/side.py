@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
+from torch import nn
 
-from ..core.checks import check_choice, check_int, check_ints
+from ..core.checks import check_choice, check_int, check_ints, check_number
 from ..core.registry import (SettingGroup, get_setting, groups_of, make, round_for_json,
                                    set_setting, with_settings)
+from ..networks.style import StyleGenerator
 from ..training.optimiser import Optimiser
 from ..training.run import Run
 
 # %% auto #0
 __all__ = ['LAB_SETTINGS', 'SHOWN_MEASURES', 'Event', 'game_settings', 'setting_annotation', 'setting_choices',
-           'is_setting_group', 'Side', 'split_name', 'measure_side', 'measures_row']
+           'is_setting_group', 'Side', 'style_parts', 'truncate_styles', 'split_name', 'measure_side', 'measures_row']
 
 # %% ../../nbs/6_workshop/08_session.ipynb #e95ec04c
 LAB_SETTINGS = ("batch", "turns", "without")
@@ -72,7 +75,8 @@ class Side(Run):
         super().__init__(game, modes, runs=1, seed=seed, device="cpu", batch=batch)
         self.start_game, self.start_batch = copy.copy(self.game), self.batch  # those of step 0
         self.turns, self.without = None, []  # None: the game's own turns
-        self._measured: tuple | None = None  # step, samples, coverage
+        self.truncation = 1.  # of what is shown, where G has styles; 1: none
+        self._measured: dict[tuple, Any] = {}  # coverage by step, samples and truncation
 
     def real(self, n: int, generator: list[torch.Generator],
              only: Sequence[int] | None = None) -> torch.Tensor:
@@ -96,11 +100,45 @@ class Side(Run):
             raise ValueError(f"without: expected to leave some of the {n} modes, got all of them")
         return sorted({*range(n)} - {*out})
 
+    def setting_names(self) -> list[str]:
+        "The names of all settings of this side."
+        shown = ["truncation"] if style_parts(self.players.nets["G"]) else []
+        return [*game_settings(self.game), *LAB_SETTINGS, *shown]
+
+    def truncate(self, psi: float) -> None:
+        "Show and count samples truncated by `psi`: 0 is the mean style alone, 1 no truncation."
+        self.truncation = check_number("truncation", psi, 0, 1)
+
+    def _modes_of_word(self, word: str) -> list[int]:
+        "The modes of a number, of a trait, or of traits joined by '+'."
+        traits = getattr(self.modes, "traits", ())
+        if word.isdecimal():
+            return [int(word)]
+        if not traits:
+            raise ValueError(f"minority: expected numbers of modes, got {word!r:.40}")
+        parts = [traits.index(check_choice("minority", part, traits)) for part in word.split("+")]
+        found = self.modes.kinds[:, parts].all(1).nonzero().flatten().tolist()
+        if not found:
+            raise ValueError(f"minority: expected traits that occur together, got {word!r:.40}")
+        return found
+
+    def minority_modes(self, asked: Any) -> list[int] | None:
+        "The modes that a number, numbers or a text ask for; None for all. Refuses unknown ones."
+        if isinstance(asked, str):
+            words = asked.replace(",", " ").split()
+            asked = [mode for word in words for mode in self._modes_of_word(word)] or None
+        if asked is None:
+            return None
+        asked = [asked] if isinstance(asked, int) else asked
+        return sorted({*check_ints("minority", asked, 0, self.modes.n_modes - 1)})
+
     def _field(self, name: str, value: Any) -> tuple[str, Any]:
         "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
         field, dot, player = split_name(name)
         if field not in game_settings(self.game):
             check_choice("name", field, [*game_settings(self.game), *LAB_SETTINGS])
+        if field == "minority":
+            value = self.minority_modes(value)
         if dot:
             check_choice("name", player, self.players.adam)
             now = get_setting(self.game, field)
@@ -171,7 +209,7 @@ class Side(Run):
         "Return to `step`, at which the snapshot was taken."
         self.players.restore({k: v.clone() for k, v in snapshot.items()})
         self.steps = self._checked = step
-        self._measured = None
+        self._measured = {}
 
     def turns_of(self, player: str) -> str:
         "The turns of one step in which `player` moves, once each; empty if it is not in this game."
@@ -185,6 +223,26 @@ class Side(Run):
         }
 
 
+# %% ../../nbs/6_workshop/08_session.ipynb #ec0a134f
+def style_parts(net: nn.Module) -> list[StyleGenerator]:
+    "The style generators within a network, itself included."
+    return [part for part in net.modules() if isinstance(part, StyleGenerator)]
+
+# %% ../../nbs/6_workshop/08_session.ipynb #1a618987
+@contextmanager
+def truncate_styles(net: nn.Module, psi: float) -> Iterator[None]:
+    "Within this context the style generators in a network truncate by `psi`; 1 changes nothing."
+    def add(_: nn.Module, inputs: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        return inputs, {**named, "psi": psi}
+    parts = [] if psi == 1 else style_parts(net)
+    hooks = [part.register_forward_pre_hook(add, with_kwargs=True) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 # %% ../../nbs/6_workshop/08_session.ipynb #e0a58b6c
 def split_name(name: Any) -> tuple[str, str, str]:
     "The field, the dot and the player of the name of a setting such as \"lr.D\"."
@@ -194,11 +252,17 @@ def split_name(name: Any) -> tuple[str, str, str]:
 
 
 # %% ../../nbs/6_workshop/08_session.ipynb #6365a340
-def measure_side(side: Side, samples: int) -> Any:
+def measure_side(side: Side, samples: int,
+                 psi: float = 1.,  # truncation of the samples, where G has styles
+                 ) -> Any:
     "The side's coverage at this step, measured once."
-    if not side._measured or side._measured[:2] != (side.steps, samples):
-        side._measured = side.steps, samples, side.coverage("pacgan", n=samples)[0]
-    return side._measured[2]
+    key = side.steps, samples, psi
+    if key not in side._measured:
+        with truncate_styles(side.players.nets["G"], psi):
+            found = side.coverage("pacgan", n=samples)[0]
+        kept = {k: v for k, v in side._measured.items() if k[0] == side.steps}
+        side._measured = {**kept, key: found}
+    return side._measured[key]
 
 # %% ../../nbs/6_workshop/08_session.ipynb #e5d2727f
 SHOWN_MEASURES = ("captured", "high_quality", "tv", "kl")

@@ -18,7 +18,7 @@ from ..core.registry import round_for_json
 from ..data.mixtures import Mixture, ModeSet
 from .inspect import EvalBatch, preserve_state, sample_gradients, trace_loss
 from .session import SURFACES, LabSession
-from .side import SHOWN_MEASURES, Side, measure_side
+from .side import SHOWN_MEASURES, Side, measure_side, truncate_styles
 
 # %% auto #0
 __all__ = ['GRID_LINES', 'SURFACE_CELLS', 'N_SHOWN', 'N_ARROWS', 'PICTURE_BYTES', 'critic_inputs', 'encode_samples',
@@ -246,17 +246,28 @@ def _plane_parts(side: Side, surface: str, batch: EvalBatch, made: torch.Tensor)
         arrays["codes"] = _codes(side, batch)
     return arrays, note
 
+# %% ../../nbs/6_workshop/09_view.ipynb #57c34951
+def _measures_note(side: Side, covered: Any, samples: int) -> dict[str, Any]:
+    "The measures of what is shown; beside truncated ones those without truncation."
+    def rounded(found: Any) -> dict[str, Any]:
+        return {name: round_for_json(getattr(found, name)) for name in SHOWN_MEASURES}
+    if side.truncation == 1:
+        return rounded(covered)
+    whole = rounded(measure_side(side, samples))
+    return {**rounded(covered), "truncation": side.truncation, "untruncated": whole}
+
 # %% ../../nbs/6_workshop/09_view.ipynb #431d1750
 def render_frame(side: Side, surface: str = "score",  # which surface of D
                  samples: int = 1000,  # by which coverage is measured
                  ) -> bytes:
     "All that is shown of a side at this step, in at most 12 kB; the side is left unchanged."
-    covered, batch = measure_side(side, samples), EvalBatch(side, N_SHOWN)
+    covered = measure_side(side, samples, side.truncation)
+    batch, G = EvalBatch(side, N_SHOWN), side.player("G")
     losses = {word: round_for_json(value) for word, value in side.loss().items()}
     note = {"step": side.steps, "loss": losses, "without": list(side.without)}
-    note |= {name: round_for_json(getattr(covered, name)) for name in SHOWN_MEASURES}
-    with preserve_state(side), torch.no_grad():
-        made = side.scale.restore(side.player("G")(batch.z)[0])
+    note |= _measures_note(side, covered, samples)
+    with preserve_state(side), torch.no_grad(), truncate_styles(G, side.truncation):
+        made = side.scale.restore(G(batch.z)[0])
     if view_kind(side.modes) == "tiles":
         arrays = _picture_arrays(side, made)
     else:

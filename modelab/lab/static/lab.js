@@ -317,9 +317,10 @@ class Stage {
   }
 
   words(note) {
-    const { scene, names } = this.lab, quality = `${number(100 * note.high_quality)} % good`;
+    const { scene, names } = this.lab, good = ({ high_quality }) => `${number(100 * high_quality)} % good`, whole = note.untruncated;
+    const hidden = whole ? `, total variation ${number(note.tv)}. Without truncation: ${number(whole.captured)} modes, ${good(whole)}, total variation ${number(whole.tv)}` : "";
     this.caption.replaceChildren(...(names.length > 1 ? [make("b", { class: `lab-name-${this.name}` }, this.name), " "] : []),
-      make("span", {}, `${scene.sides[this.name]}, step ${note.step}: `), make("b", {}, `${number(note.captured)} of ${scene.modes} modes`), `, ${quality}`);
+      make("span", {}, `${scene.sides[this.name]}, step ${note.step}${whole ? `, truncated with ψ = ${number(note.truncation)}` : ""}: `), make("b", {}, `${number(note.captured)} of ${scene.modes} modes`), `, ${good(note)}${hidden}`);
     const losses = Object.entries(note.loss).map(([k, v]) => `loss of ${k} ${number(v)}`).join(", ");
     this.canvas.setAttribute("aria-label", `${this.caption.textContent}, total variation ${number(note.tv)}, ${losses}`);
   }
@@ -376,7 +377,7 @@ class Stage {
 const CURVES = ["captured", "high_quality", "tv", "kl"];
 const TITLES = { captured: "modes captured", high_quality: "high quality", tv: "total variation", kl: "KL, nats", loss: "losses" };
 
-/** A measure of a side along the recorded steps; what is shown now is its last point. */
+/** A measure of a side along the recorded steps; what is shown now is its last point, unless that is truncated and the curve is not. */
 function series(lab, side, wanted) {
   const [arrays, { names }] = lab.curves, keys = names[side], found = [];
   if (!keys) return [];
@@ -384,7 +385,8 @@ function series(lab, side, wanted) {
     if (name !== wanted && !(wanted === "loss" && name.startsWith("loss"))) return;
     const points = Array.from(arrays.steps, (step, i) => [step, arrays[side][i * keys.length + j]]);
     const note = lab.frames?.[side]?.[1], now = name.startsWith("loss") ? note?.loss[name.slice(5)] : note?.[name];
-    if (note && now != null && note.step >= (points.at(-1)?.[0] ?? 0)) points.push([note.step, now]);
+    const apart = note?.untruncated && !name.startsWith("loss");
+    if (note && !apart && now != null && note.step >= (points.at(-1)?.[0] ?? 0)) points.push([note.step, now]);
     found.push({ side, name, points, now });
   });
   return found;
@@ -401,7 +403,7 @@ function drawCurves(lab, canvas) {
     const w = width / columns, h = (height - foot) / rows, x = (place % columns) * w + 4, y = Math.floor(place / columns) * h + 34;
     const box = [w - 14, h - 46], lines = lab.names.flatMap((side) => series(lab, side, title));
     const guides = title === "loss" ? [] : [lab.scene.floor[title], lab.scene.null[title]];
-    const all = [...lines.flatMap((s) => s.points.map((p) => p[1])), ...guides].filter((v) => v != null && Number.isFinite(v));
+    const all = [...lines.flatMap((s) => [s.now, ...s.points.map((p) => p[1])]), ...guides].filter((v) => v != null && Number.isFinite(v));
     const low = Math.min(0, ...all), high = Math.max(low + 1e-9, ...all, title === "captured" ? lab.scene.modes : 0);
     const px = (step) => x + (step / last) * box[0], py = (v) => y + box[1] * (1 - (v - low) / (high - low));
     g.globalAlpha = 0.3, g.strokeStyle = ink, g.lineWidth = 1, g.beginPath(), g.moveTo(x, y), g.lineTo(x, y + box[1]), g.lineTo(x + box[0], y + box[1]), g.stroke();
@@ -428,7 +430,8 @@ function drawCurves(lab, canvas) {
     if (at < x + box[0] - 34) g.fillText(`↑ ${number(high, 2)}`, x + box[0], y - 8);
     g.globalAlpha = 1;
   });
-  const legend = ["long dashes: a perfect generator", "dots: uniform noise", "loss of G: dashed", ...(lab.names.length > 1 ? ["black: A, purple: B".replace("black", colours(canvas).dark ? "white" : "black")] : [])];
+  const apart = lab.names.some((side) => lab.frames?.[side]?.[1].untruncated) ? ["dot: truncated, curve: not"] : [];
+  const legend = [...apart, "long dashes: a perfect generator", "dots: uniform noise", "loss of G: dashed", ...(lab.names.length > 1 ? ["black: A, purple: B".replace("black", colours(canvas).dark ? "white" : "black")] : [])];
   g.globalAlpha = 0.75, g.fillStyle = ink, g.font = "11px sans-serif";
   if (wide) g.textAlign = "right", g.fillText(legend.join("; "), width - 8, height - 3, width - 12);
   else legend.forEach((text, i) => (g.textAlign = "left", g.fillText(text, width / 2 + 4, (2 * height) / 3 + 40 + 16 * i, width / 2 - 8)));

@@ -24,7 +24,9 @@
 #| default_exp lab.session
 
 # %%
+from modelab.core.checks import error_message
 from modelab.course.notebooks import patch
+from modelab.data.digits import digits
 from modelab.data.mixtures import ring
 from modelab.methods.bigan import BiGAN
 from modelab.methods.minimax import Minimax
@@ -41,14 +43,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
+from torch import nn
 
-from modelab.core.checks import check_choice, check_int, check_ints
+from modelab.core.checks import check_choice, check_int, check_ints, check_number
 from modelab.core.registry import (SettingGroup, get_setting, groups_of, make, round_for_json,
                                    set_setting, with_settings)
+from modelab.networks.style import StyleGenerator
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
@@ -141,7 +146,8 @@ class Side(Run):
         super().__init__(game, modes, runs=1, seed=seed, device="cpu", batch=batch)
         self.start_game, self.start_batch = copy.copy(self.game), self.batch  # those of step 0
         self.turns, self.without = None, []  # None: the game's own turns
-        self._measured: tuple | None = None  # step, samples, coverage
+        self.truncation = 1.  # of what is shown, where G has styles; 1: none
+        self._measured: dict[tuple, Any] = {}  # coverage by step, samples and truncation
 
     def real(self, n: int, generator: list[torch.Generator],
              only: Sequence[int] | None = None) -> torch.Tensor:
@@ -174,7 +180,97 @@ def remaining_modes(self: Side, without: Sequence[int]) -> list[int]:
 
 
 # %% [markdown]
+# ### Truncation
+# A style generator (chapter [3.3](../3_inclusion/03_style.ipynb)) can show its samples truncated, by a number $\\psi$. Training never truncates. So `truncation` is a setting of the view, like the surface of $D$: it is no event, and changing it trains nothing again. Only a side whose $G$ has styles has this setting.
+
+# %%
+#| export lab.side
+def style_parts(net: nn.Module) -> list[StyleGenerator]:
+    "The style generators within a network, itself included."
+    return [part for part in net.modules() if isinstance(part, StyleGenerator)]
+
+
+# %% [markdown]
+# Within the next context each call of such a generator gets `psi`. With 1 nothing is touched, so the samples are the same bits as before.
+
+# %%
+#| export lab.side
+@contextmanager
+def truncate_styles(net: nn.Module, psi: float) -> Iterator[None]:
+    "Within this context the style generators in a network truncate by `psi`; 1 changes nothing."
+    def add(_: nn.Module, inputs: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        return inputs, {**named, "psi": psi}
+    parts = [] if psi == 1 else style_parts(net)
+    hooks = [part.register_forward_pre_hook(add, with_kwargs=True) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+# %% [markdown]
+# Which settings a side has: those of its game, those of the lab, and the truncation where there are styles.
+
+# %%
+#| export lab.side
+@patch
+def setting_names(self: Side) -> list[str]:
+    "The names of all settings of this side."
+    shown = ["truncation"] if style_parts(self.players.nets["G"]) else []
+    return [*game_settings(self.game), *LAB_SETTINGS, *shown]
+
+
+# %% [markdown]
+# `truncate` checks the number and keeps it.
+
+# %%
+#| export lab.side
+@patch
+def truncate(self: Side, psi: float) -> None:
+    "Show and count samples truncated by `psi`: 0 is the mean style alone, 1 no truncation."
+    self.truncation = check_number("truncation", psi, 0, 1)
+
+
+# %% [markdown]
 # ### Changing a setting
+# A game may ask for a *minority* of the modes (chapter [3.2](../3_inclusion/02_imle_gan.ipynb)). In the lab it may be given as a text of numbers and traits: "8", "hat", or "eyeglasses+beard" for the modes that show both. One word gives some modes:
+
+# %%
+#| export lab.side
+@patch
+def _modes_of_word(self: Side, word: str) -> list[int]:
+    "The modes of a number, of a trait, or of traits joined by '+'."
+    traits = getattr(self.modes, "traits", ())
+    if word.isdecimal():
+        return [int(word)]
+    if not traits:
+        raise ValueError(f"minority: expected numbers of modes, got {word!r:.40}")
+    parts = [traits.index(check_choice("minority", part, traits)) for part in word.split("+")]
+    found = self.modes.kinds[:, parts].all(1).nonzero().flatten().tolist()
+    if not found:
+        raise ValueError(f"minority: expected traits that occur together, got {word!r:.40}")
+    return found
+
+
+# %% [markdown]
+# All words together give the minority. An empty text means None: no mode is preferred.
+
+# %%
+#| export lab.side
+@patch
+def minority_modes(self: Side, asked: Any) -> list[int] | None:
+    "The modes that a number, numbers or a text ask for; None for all. Refuses unknown ones."
+    if isinstance(asked, str):
+        words = asked.replace(",", " ").split()
+        asked = [mode for word in words for mode in self._modes_of_word(word)] or None
+    if asked is None:
+        return None
+    asked = [asked] if isinstance(asked, int) else asked
+    return sorted({*check_ints("minority", asked, 0, self.modes.n_modes - 1)})
+
+
+# %% [markdown]
 # `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict.
 
 # %%
@@ -197,6 +293,8 @@ def _field(self: Side, name: str, value: Any) -> tuple[str, Any]:
     field, dot, player = split_name(name)
     if field not in game_settings(self.game):
         check_choice("name", field, [*game_settings(self.game), *LAB_SETTINGS])
+    if field == "minority":
+        value = self.minority_modes(value)
     if dot:
         check_choice("name", player, self.players.adam)
         now = get_setting(self.game, field)
@@ -323,7 +421,7 @@ def restore(self: Side, step: int, snapshot: dict[str, torch.Tensor]) -> None:
     "Return to `step`, at which the snapshot was taken."
     self.players.restore({k: v.clone() for k, v in snapshot.items()})
     self.steps = self._checked = step
-    self._measured = None
+    self._measured = {}
 
 
 # %% [markdown]
@@ -359,15 +457,21 @@ def loss(self: Side) -> dict[str, float]:
 
 
 # %% [markdown]
-# Measuring draws samples and assigns each of them to a mode, which takes time. So the result is kept until the step or the number of samples changes.
+# Measuring draws samples and assigns each of them to a mode, which takes time. So the results of a step are kept, one for each number of samples and each truncation.
 
 # %%
 #| export lab.side
-def measure_side(side: Side, samples: int) -> Any:
+def measure_side(side: Side, samples: int,
+                 psi: float = 1.,  # truncation of the samples, where G has styles
+                 ) -> Any:
     "The side's coverage at this step, measured once."
-    if not side._measured or side._measured[:2] != (side.steps, samples):
-        side._measured = side.steps, samples, side.coverage("pacgan", n=samples)[0]
-    return side._measured[2]
+    key = side.steps, samples, psi
+    if key not in side._measured:
+        with truncate_styles(side.players.nets["G"], psi):
+            found = side.coverage("pacgan", n=samples)[0]
+        kept = {k: v for k, v in side._measured.items() if k[0] == side.steps}
+        side._measured = {**kept, key: found}
+    return side._measured[key]
 
 
 # %% [markdown]
@@ -379,7 +483,7 @@ SHOWN_MEASURES = ("captured", "high_quality", "tv", "kl")
 
 
 # %% [markdown]
-# The timeline stores one row for each side and measured step: the four measures, the last losses and the missing modes. The numbers are rounded, so that a row can be written as JSON.
+# The timeline stores one row for each side and measured step: the four measures, the last losses and the missing modes. They are always measured without truncation, since a truncated count says nothing of the other samples. The numbers are rounded, so that a row can be written as JSON.
 
 # %%
 #| export lab.side
@@ -554,9 +658,11 @@ class ModeStatus(NamedTuple):
     cosine: float  # between minus the gradient and the way to the mode: 1 towards it, -1 away
     nearest: torch.Tensor  # that sample
     target: torch.Tensor  # the mode: its centre, or a real example of it
+    truncated: bool = False  # whether the page shows other samples, truncated ones
 
     def __str__(self) -> str:
         state = "captured" if self.count else "missing"
+        state += " without truncation" * self.truncated
         return (f"Mode {self.mode} is {state}: {self.count} of {self.samples} samples. The nearest "
                 f"sample of G is {self.distance:.3g} away. The gradient of G's loss there has "
                 f"length {self.gradient_norm:.2g}; a step down that gradient goes towards the mode "
@@ -578,7 +684,7 @@ def _mode_examples(side: Side, mode: int) -> torch.Tensor:
 
 
 # %% [markdown]
-# `mode_status` takes the closest pair of a sample with a gradient and an example of the mode. The cosine compares the arrow at this sample with the direction from the sample to the mode.
+# `mode_status` takes the closest pair of a sample with a gradient and an example of the mode. The gradient is that of training, so the samples are counted without truncation. The cosine compares the arrow at this sample with the direction from the sample to the mode.
 
 # %%
 #| export lab.inspect
@@ -593,7 +699,7 @@ def mode_status(side: Side, mode: int, samples: int = 1000) -> ModeStatus:
     cosine = torch.dot(way, force) / (way.norm() * force.norm()).clamp_min(1e-12)
     count = int(measure_side(side, samples).counts[mode])
     return ModeStatus(mode, count, samples, gaps[i, j].item(), force.norm().item(), cosine.item(),
-                      where[i], target[j])
+                      where[i], target[j], side.truncation != 1)
 
 
 # %%
@@ -658,7 +764,7 @@ def _trace_turn(side: Side, place: int, word: str, render: Callable[[], bytes]) 
     side.players.ready(word)
     loss = side.game.turn_loss(word, Turn(side, side.steps, place))
     side.players.move(word, loss, side.steps)
-    side._measured = None
+    side._measured = {}
     movers = " and ".join(side.players.movers[word])
     text = f"{movers} takes one step down the gradient. The other players do not move."
     return [*stages, StepStage(word, len(texts) + 1, text, "", render())]
@@ -788,12 +894,11 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from modelab.core.checks import check_choice, check_int
+from modelab.core.checks import check_choice, check_int, check_number
 from modelab.core.registry import current_spec, make, to_json, upgrade_settings
 from modelab.lab.inspect import ModeStatus, mode_status
 from modelab.lab.points import POINT_PRESETS, mixture_from_points
-from modelab.lab.side import (LAB_SETTINGS, Event, Side, game_settings, measures_row,
-                                 split_name)
+from modelab.lab.side import Event, Side, measures_row, split_name
 from modelab.training.run import spare_thread
 
 # %% [markdown]
@@ -844,7 +949,7 @@ class LabSession:
 
 
 # %% [markdown]
-# `_begin` starts a training run. It builds and checks all sides first and only then replaces those of the session, so a mistake does not destroy the present run.
+# `_begin` starts a training run. It builds and checks all sides first and only then replaces those of the session, so a mistake does not destroy the present run. A side keeps its truncation as long as its generator has styles.
 
 # %%
 #| export
@@ -859,6 +964,9 @@ def _begin(self: LabSession, games: dict[str, Any], modes: Any, seed: int, batch
             raise ValueError(f"game: in {type(side.game).__name__} no turn moves a player G")
         if side.players.labelled:
             raise ValueError("game: the lab shows no players made by with_labels; use Run")
+    for name, before in getattr(self, "sides", {}).items():
+        if name in sides and "truncation" in sides[name].setting_names():
+            sides[name].truncate(before.truncation)
     self.sides, self.modes, self.seed = sides, sides["A"].modes, seed
     self.at = self.last = 0  # the present step, and the last one that was recorded
     self.interval, self.events, self.history, self._snapshots = 16, [], {}, {}
@@ -1053,25 +1161,29 @@ def _sides_with(self: LabSession, name: str, side: str | None) -> dict[str, Side
     if side is not None:
         chosen = {side: self.sides[check_choice("side", side, self.sides)]}
     field = split_name(name)[0]
-    known = {k: {*game_settings(s.game), *LAB_SETTINGS} for k, s in chosen.items()}
+    known = {k: {*s.setting_names()} for k, s in chosen.items()}
     if not any(field in names for names in known.values()):
         check_choice("name", field, {name for names in known.values() for name in names})
     return {k: s for k, s in chosen.items() if field in known[k]}
 
 
 # %% [markdown]
-# `set` first asks each side whether the setting can change during training. If one of them must be rebuilt, the session starts again at step 0; otherwise the change is recorded as an event at the present step.
+# `set` first asks each side whether the setting can change during training. If one of them must be rebuilt, the session starts again at step 0; otherwise the change is recorded as an event at the present step. Truncation changes what is shown, at every step, and records nothing.
 
 # %%
 #| export
 @patch
 @synchronized
-def set(self: LabSession, name: str,  # a setting of the game, "lr.D", "batch", "turns" or "without"
+def set(self: LabSession, name: str,  # of a game or of `LAB_SETTINGS`, "lr.D", "truncation"
         value: Any,
         side: str | None = None,  # "A" or "B"; None: every side that has it
         ) -> LabSession:
     "Change a setting from here on; one that the players are built from starts again at step 0."
     found = self._sides_with(name, side)
+    if name == "truncation":
+        for s in found.values():
+            s.truncate(value)
+        return self
     new = {k: s.rebuilt_game(name, value) for k, s in found.items()}
     rebuilt = {{"A": "game", "B": "versus"}[k]: g for k, g in new.items() if g is not None}
     if rebuilt:
@@ -1152,7 +1264,7 @@ def _game_spec(side: Side) -> dict[str, Any]:
 
 
 # %% [markdown]
-# `to_string` writes the note as JSON, compresses it and encodes it in characters that can be copied from a text field.
+# `to_string` writes the note as JSON, compresses it and encodes it in characters that can be copied from a text field. The truncation is in it only where there is one, so that other strings are those of earlier versions.
 
 # %%
 #| export
@@ -1165,6 +1277,8 @@ def to_string(self: LabSession) -> str:
             "batch": self.sides["A"].start_batch,
             "games": {name: _game_spec(side) for name, side in self.sides.items()},
             "events": self.events}
+    shown = {name: s.truncation for name, s in self.sides.items() if s.truncation != 1}
+    note |= {"truncation": shown} if shown else {}
     if not note["modes"]:
         raise ValueError("modes: a set without a name cannot be shared; "
                          "make it with modelab.data.mixtures.mixture")
@@ -1207,10 +1321,13 @@ def read_share_string(text: str) -> dict[str, Any]:
         events = [_upgrade_event(note["games"], event) for event in note["events"]]
         steps = {name: check_int(name, note[name], 0) for name in ("step", "last")}
         games = {"game": note["games"]["A"], "versus": note["games"].get("B")}
+        shown = {side: check_number("truncation", psi, 0, 1)
+                 for side, psi in note.get("truncation", {}).items()}
     except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
         raise ValueError(f"text: expected what Lab.to_string() gave, got {str(text)[:40]!r} "
                          f"({error})") from None
-    return {"lab": {**games, **kept, "surface": surface}, "events": events, **steps}
+    return {"lab": {**games, **kept, "surface": surface}, "events": events, "truncation": shown,
+            **steps}
 
 
 # %% [markdown]
@@ -1226,6 +1343,8 @@ def from_string(cls: LabSession, text: str) -> LabSession:
     for event in note["events"]:
         side = lab.sides[check_choice("side", event.side, lab.sides)]
         side.rebuilt_game(event.name, event.value)  # refuses what could not have been set
+    for side, psi in note["truncation"].items():
+        lab.set("truncation", psi, side)
     lab.events = note["events"]
     lab._advance(note["last"])
     return lab.scrub(note["step"])
@@ -1280,6 +1399,19 @@ lab, lab.snapshots, lab.events
 at = lab.set("lr", 1e-3).at, lab.set("width", 12).at
 assert at == (35, 0) and lab.sides["A"].game.networks.width == 12
 at
+
+# %% [markdown]
+# Truncation changes what is counted and nothing that is trained. A share string carries it:
+
+# %%
+styled = Minimax(networks=Networks("style", width=2, depth=1, latent=4))
+shown = LabSession(styled, digits(), batch=8, samples=100).step(4)
+plain = weights(shown), measures_row(shown.sides["A"], 100)
+shown.set("truncation", 0.)
+one = measure_side(shown.sides["A"], 100, 0.)
+assert plain[1] == measures_row(shown.sides["A"], 100) and torch.equal(plain[0], weights(shown))
+assert LabSession.from_string(shown.to_string()).sides["A"].truncation == 0 and not shown.events
+one, error_message(lab.set, "truncation", .5)
 
 # %% [markdown]
 # ## Recap

@@ -33,7 +33,7 @@ from modelab.core.registry import round_for_json
 from modelab.data.mixtures import Mixture, ModeSet
 from modelab.lab.inspect import EvalBatch, preserve_state, sample_gradients, trace_loss
 from modelab.lab.session import SURFACES, LabSession
-from modelab.lab.side import SHOWN_MEASURES, Side, measure_side
+from modelab.lab.side import SHOWN_MEASURES, Side, measure_side, truncate_styles
 
 # %%
 from modelab.core.plotting import Picture, axes, scatter
@@ -419,6 +419,21 @@ def _plane_parts(side: Side, surface: str, batch: EvalBatch, made: torch.Tensor)
 
 
 # %% [markdown]
+# The note has the four measures. Where samples are shown truncated (chapter [3.3](../3_inclusion/03_style.ipynb)), it has two sets of them: of the samples that are shown, and of those without truncation. So the page can say what a truncated picture hides.
+
+# %%
+#| export
+def _measures_note(side: Side, covered: Any, samples: int) -> dict[str, Any]:
+    "The measures of what is shown; beside truncated ones those without truncation."
+    def rounded(found: Any) -> dict[str, Any]:
+        return {name: round_for_json(getattr(found, name)) for name in SHOWN_MEASURES}
+    if side.truncation == 1:
+        return rounded(covered)
+    whole = rounded(measure_side(side, samples))
+    return {**rounded(covered), "truncation": side.truncation, "untruncated": whole}
+
+
+# %% [markdown]
 # `render_frame` makes the frame of one side at its present step: the measures and losses as a note, and the arrays of the plane or of the pictures.
 
 # %%
@@ -427,12 +442,13 @@ def render_frame(side: Side, surface: str = "score",  # which surface of D
                  samples: int = 1000,  # by which coverage is measured
                  ) -> bytes:
     "All that is shown of a side at this step, in at most 12 kB; the side is left unchanged."
-    covered, batch = measure_side(side, samples), EvalBatch(side, N_SHOWN)
+    covered = measure_side(side, samples, side.truncation)
+    batch, G = EvalBatch(side, N_SHOWN), side.player("G")
     losses = {word: round_for_json(value) for word, value in side.loss().items()}
     note = {"step": side.steps, "loss": losses, "without": list(side.without)}
-    note |= {name: round_for_json(getattr(covered, name)) for name in SHOWN_MEASURES}
-    with preserve_state(side), torch.no_grad():
-        made = side.scale.restore(side.player("G")(batch.z)[0])
+    note |= _measures_note(side, covered, samples)
+    with preserve_state(side), torch.no_grad(), truncate_styles(G, side.truncation):
+        made = side.scale.restore(G(batch.z)[0])
     if view_kind(side.modes) == "tiles":
         arrays = _picture_arrays(side, made)
     else:
@@ -661,9 +677,10 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
     else:
         _plot_points(ax, scene, side, real, (arrays, note))
     captured = f"{note['captured']:g} of {scene['modes']}"
-    name = textwrap.fill(scene["sides"][side], 20)
+    cut = f", ψ = {note['truncation']:g}" if "truncation" in note else ""
+    name = textwrap.fill(scene["sides"][side] + cut, 20)
     ax.set_title(f"{name}\nstep {note['step']}: {captured}", fontsize=9)
-    return f"{side} at step {note['step']} shows {captured} modes"
+    return f"{side} at step {note['step']}{cut} shows {captured} modes"
 
 
 # %% [markdown]
@@ -838,7 +855,7 @@ def save_html(self: Recording, path: str | Path) -> Path:
 
 # %% [markdown]
 # ### Making one
-# Frames are spread evenly over the snapshots and the last step. The lab goes to each of them and returns to its present step at the end.
+# Frames are spread evenly over the snapshots and the last step. They show the samples as the lab does, truncated or not; the table of measures is without truncation. The lab goes to each of them and returns to its present step at the end.
 
 # %%
 #| export lab.recording

@@ -78,17 +78,32 @@ class Driver:
 
 # %% [markdown]
 # ### Commands
-# A command is the name of a method of the lab, or of the driver, with its arguments. A slider that is dragged sends commands faster than the lab can carry them out, so a new *scrub* replaces one that still waits. `submit` starts the thread if there is none.
+# A command is the name of a method of the lab, or of the driver, with its arguments. A slider sends commands faster than the lab can carry them out. So a new command of a slider replaces one that still waits. There are two sliders, the timeline and the truncation:
+
+# %%
+#| export lab.driver
+def slider_of(command: tuple) -> tuple | None:
+    "Which slider a command (name, arguments, named arguments) comes from; None: from no slider."
+    name, args, named = command
+    if name == "scrub":
+        return (name,)
+    return (name, named.get("side")) if (name, *args[:1]) == ("set", "truncation") else None
+
+
+# %% [markdown]
+# `submit` starts the thread if there is none.
 
 # %%
 #| export lab.driver
 @patch
 def submit(self: Driver, name: str, *args: Any, **kw: Any) -> None:
     "Put a command in the queue: a method of the lab, `set_option` or `set_surface`."
+    command = name, args, kw
     with self.queue_lock:
-        if name == "scrub" and self.commands and self.commands[-1][0] == "scrub":
+        if slider_of(command) and self.commands \
+                and slider_of(self.commands[-1]) == slider_of(command):
             self.commands.pop()
-        self.commands.append((name, args, kw))
+        self.commands.append(command)
         self.wake.set()
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="modelab lab", daemon=True)
@@ -296,12 +311,27 @@ driver.error
 "Controls of the lab's settings: which settings have one, of which kind, and how its text is read."
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from modelab.lab.side import Side, game_settings, is_setting_group
+from modelab.lab.side import Side, game_settings, is_setting_group, setting_choices
 
 # %% [markdown]
-# `side_settings` collects the settings that have a control, with their present values: those of the lab, one rate for each player, and those of the game.
+# A minority is shown as a text: the name of the trait that all its modes show and no other mode does, or else their numbers.
+
+# %%
+#| export lab.controls
+def minority_text(side: Side, minority: Sequence[int] | None) -> str:
+    "A minority in words: a trait of the set if there is one that fits, else numbers; empty: all."
+    if minority is None:
+        return ""
+    fits = [name for i, name in enumerate(getattr(side.modes, "traits", ()))
+            if side.modes.kinds[:, i].nonzero().flatten().tolist() == sorted(minority)]
+    return (fits or [" ".join(map(str, minority))])[0]
+
+
+# %% [markdown]
+# `side_settings` collects the settings that have a control, with their present values: the truncation where there are styles, those of the lab, one rate for each player, and those of the game.
 
 # %%
 #| export lab.controls
@@ -312,7 +342,10 @@ def side_settings(side: Side) -> dict[str, Any]:
     game = {name: value for name, value in game_settings(side.game).items()
             if name != "lr" and not isinstance(value, dict)
             and not is_setting_group(side.game, name)}
-    return now | game
+    if "minority" in game:
+        game["minority"] = minority_text(side, game["minority"])
+    shown = {"truncation": side.truncation} if "truncation" in side.setting_names() else {}
+    return shown | now | game
 
 
 # %%
@@ -365,18 +398,34 @@ assert [parse_text(t) for t in ("3", " -1 ", ".5", "cosine", "")] == [3, -1, .5,
 assert read_field("betas", "0, .9", (0., .99)) == [0, .9] and field_text((0., .9)) == "0.0 0.9"
 
 # %% [markdown]
-# The kind of control follows from the value: a menu for a setting with choices, a check box for True and False, a number field or a text field for the others.
+# Some controls offer choices: those in the annotation of a setting, or for a minority the traits of the set.
+
+# %%
+#| export lab.controls
+def control_choices(side: Side, name: str) -> tuple[str, ...]:
+    "What the control of a setting offers, if it is a few words; else nothing."
+    if name == "minority":
+        return tuple(getattr(side.modes, "traits", ()))
+    return setting_choices(side.game, name)
+
+
+# %% [markdown]
+# The kind of control follows from the value: a menu for a setting with choices, a check box for True and False, a number field or a text field for the others. Truncation is a slider. A minority is a text field that suggests the traits, since other texts are possible, too.
 
 # %%
 #| export lab.controls
 def setting_control(w: Any, name: str, value: Any, choices: tuple = ()) -> Any:
-    "The control of a setting: a menu, a check box, a number or a text; `w` is ipywidgets."
+    "The control of a setting: menu, check box, slider, number or text; `w` is ipywidgets."
     look = {"description": name, "layout": w.Layout(width="auto")}
     if choices and value in choices:
         return w.Dropdown(options=choices, value=value, **look)
     if isinstance(value, bool):
         return w.Checkbox(value, indent=False, **look)
     look["continuous_update"] = False
+    if name == "truncation":
+        return w.FloatSlider(value, min=0, max=1, step=.05, **look)
+    if name == "minority":
+        return w.Combobox(value=value, options=choices, placeholder="all modes", **look)
     if isinstance(value, int):
         return w.BoundedIntText(value, min(0, value), 10 ** 6, **look)
     if isinstance(value, float):
@@ -407,14 +456,14 @@ import numpy as np
 from modelab.core.checks import check_choice, check_int
 from modelab.core.plotting import widget_view
 from modelab.core.registry import registered
-from modelab.lab.controls import field_text, read_field, setting_control, side_settings
+from modelab.lab.controls import (control_choices, field_text, read_field, setting_control,
+                                  side_settings)
 from modelab.lab.driver import Driver
 from modelab.lab.inspect import StepStage, trace_step
 from modelab.lab.points import POINT_PRESETS
 from modelab.lab.recording import (Recording, make_recording, plot_strip, read_static,
                                    render_curves)
 from modelab.lab.session import LabSession, synchronized
-from modelab.lab.side import setting_choices
 from modelab.lab.view import pack_frame, render_frame, render_scene
 from modelab.training.run import spare_thread
 
@@ -646,7 +695,7 @@ def _make_fields(self: Panel) -> dict[str, Any]:
     for side in self.lab.sides.values():
         for name, value in side_settings(side).items():
             if name not in fields:
-                choices = setting_choices(side.game, name)
+                choices = control_choices(side, name)
                 fields[name] = setting_control(self.w, name, value, choices)
                 fields[name].observe(functools.partial(self._set, name), "value")
     return fields
@@ -686,7 +735,7 @@ def _renew(self: Panel) -> None:
 
 
 # %% [markdown]
-# After a step or a jump along the timeline the controls must show the settings of that step. `quiet` is set meanwhile, so writing them is not taken for a user's change.
+# After a step or a jump along the timeline the controls must show the settings of that step. `quiet` is set meanwhile, so writing them is not taken for a user's change. While commands wait, nothing is written: a slider would jump back to the value before the last one. The controls are written after the last command.
 
 # %%
 #| export
@@ -695,6 +744,8 @@ def _refresh(self: Panel) -> None:
     "Write what holds at this step into the controls."
     lab, chosen = self.lab, self.controls["side"].value
     side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
+    if self.driver.commands:
+        return
     self.quiet.on = True
     try:
         now = side_settings(side)
