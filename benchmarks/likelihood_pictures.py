@@ -15,8 +15,8 @@ after 100 steps on seed 100. The R1 GAN has the same generator, a D of 4 channel
 Scores of an example: the bound, with a plan between 500 training digits and 500 samples (up to 2,000 sweeps, until 1 % of the rows' mass is
 wrong; the bound holds for an unfinished plan, too); the log-likelihood of its model (a Parzen window); minus the distance to the nearest of
 the same samples; the same with samples of R1; the logit of R1's D; minus the distance to the nearest of the plan's 500 training digits (no
-generator). Nulls: the bound of the untrained generator, and how dark the picture is. Measured: AUROC of the trained classes against the others
-(1: all trained digits have higher scores, 0.5: chance), seed by seed.
+generator); the same with all training digits, added later. Nulls: the bound of the untrained generator, and how dark the picture is. Measured: AUROC of the trained classes against the others
+(1: all trained digits have higher scores, 0.5: chance), seed by seed; darkness and the nearest of all training digits have no seeds.
 
 Seen before the thresholds were written: one trial at 28×28, of 200 steps on seed 100 with λ = 0.3: AUROC 0.995 for the ones, 0.09 for all but
 the ones. Written before the run, by intervals of eight seeds. Claim 1: trained on ones, the bound's AUROC against other digits is above 0.9
@@ -24,6 +24,8 @@ and above that of the untrained generator. Claim 2: against clothes it is above 
 eights it is above 0.9; claim 4: without ones it is above 0.9. Claim 5: the bound has a higher AUROC against the left-out digits than the
 nearest of the same samples, with each training set; claim 6: the same against the logit of R1's D. We expect 3 to 6 not to hold: a one has few
 bright pixels and lies near many digits, and the chapter's bound was never better than a window on the same samples.
+
+After the run claim 2 was split, with its threshold: the paper's plot has a model of ones alone, so the other two training sets are our question.
 """
 
 from __future__ import annotations
@@ -129,8 +131,9 @@ def tuned(modes: Some, choosing: Tensor) -> dict[float, float]:
 
 
 def compared(scores: dict[str, Tensor]) -> dict:
-    """AUROC of a score against both other groups, and where it comes from."""
-    return {name: by_seed(auroc(scores["trained"], scores[name])) for name in ("left out", "clothes")}
+    """AUROC of a score against both other groups, seed by seed; of a score without seeds, with one row, the number alone."""
+    found = {name: auroc(scores["trained"], scores[name]) for name in ("left out", "clothes")}
+    return {name: by_seed(v) if len(v) > 1 else {"alone": round(v[0], 4)} for name, v in found.items()}
 
 
 def from_bound(name: str) -> None:
@@ -171,14 +174,22 @@ def from_discriminator(name: str, steps: int = 200) -> None:
     record(FILE, name, {"setting": "logit of D", **compared(logits), "steps": steps, "seconds a seed": seconds})
 
 
-def without_training(name: str) -> None:
-    """Record the nearest training digit, and the darkness of a picture."""
+def from_some_data(name: str) -> None:
+    """Record the nearest of the plan's training digits."""
     shown, data = groups(SETS[name]), clouds(Some(SETS[name]))
     record(FILE, name, {"setting": "nearest training digit", **compared({k: minus_nearest(v, data) for k, v in shown.items()})})
-    record(FILE, name, {"setting": "darkness", **compared({k: -v.flatten(1).mean(1).expand(SEEDS, -1) for k, v in shown.items()})})
 
 
-PARTS = {"bound": from_bound, "logit of D": from_discriminator, "darkness": without_training}  # by the last row that each records
+def without_seeds(name: str) -> None:
+    """Record the darkness of a picture, and the nearest of all training digits."""
+    shown, every = groups(SETS[name]), Some(SETS[name]).x[None]
+    record(FILE, name, {"setting": "darkness", **compared({k: -v.flatten(1).mean(1)[None] for k, v in shown.items()})})
+    record(FILE, name, {"setting": "nearest of all training digits", "digits": every.shape[1],
+                        **compared({k: minus_nearest(v, every) for k, v in shown.items()})})
+
+
+PARTS = {"bound": from_bound, "logit of D": from_discriminator, "nearest training digit": from_some_data,
+         "nearest of all training digits": without_seeds}  # by the last row that each records
 
 
 def main() -> None:
@@ -190,7 +201,7 @@ def main() -> None:
             if last not in {row["setting"] for row in known}:
                 measure(name)
                 known = json.loads(FILE.read_text(encoding="utf-8"))[name]
-                print(name, {row["setting"]: (row["left out"]["interval"], row["clothes"]["interval"]) for row in known}, flush=True)
+                print(name, {row["setting"]: [*row["left out"].values()][:1] + [*row["clothes"].values()][:1] for row in known}, flush=True)
 
 
 if __name__ == "__main__":

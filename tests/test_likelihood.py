@@ -389,6 +389,9 @@ def test_the_bound_tells_data_from_noise():
 
 def test_the_benchmark_counts_pairs_and_ties_and_measures_distances():
     assert likelihood_pictures.auroc(torch.tensor([[1., 2.], [0., 0.]]), torch.tensor([[0., 1.], [1., 1.]])) == [.875, 0.]
+    scores = {"trained": torch.tensor([[1., 2.]]), "left out": torch.tensor([[0., 1.]]), "clothes": torch.tensor([[3.]])}
+    assert likelihood_pictures.compared(scores) == {"left out": {"alone": .875}, "clothes": {"alone": 0.}}
+    assert likelihood_pictures.compared({k: v.expand(2, -1) for k, v in scores.items()})["left out"]["by seed"] == [.875, .875]
     x, cloud = torch.zeros(1, 1, 2, 2), torch.stack([torch.full((2, 1, 2, 2), v) for v in (1., 3.)])
     assert likelihood_pictures.minus_nearest(x, cloud).tolist() == [[-2.], [-6.]]
     images = torch.zeros(1, 28, 28, dtype=torch.uint8)
