@@ -230,8 +230,11 @@ def at_length(splits: list[Split], pieces: int = 100) -> dict:
     settings = HexaSettings(**PAPER_SETTINGS, width=x.shape[2] // 2)
     generators = [torch.Generator().manual_seed(k) for k in range(SEEDS)]
     training, looks = HexaTraining(x, y, 2, settings, generators), []
+    known = {"settings": repr(settings), "table": float(x.nan_to_num().sum()), "pieces": pieces}
     if part.is_file():
         kept = torch.load(part)
+        if kept["known"] != known:
+            raise ValueError(f"MODELAB_PART: {part} is of other settings or splits; choose another file")
         training.nets.load_state_dict(kept["nets"])
         training.done, looks = kept["done"], kept["looks"]
         for name, optimiser in training.optimisers.items():
@@ -242,7 +245,7 @@ def at_length(splits: list[Split], pieces: int = 100) -> dict:
         training.step(settings.steps // pieces)
         rows, chance = training.apply(torch.stack([s.test for s in splits]))
         looks.append([(f1(s.answer, k), error(s.test, done, s.truth)) for s, done, k in zip(splits, rows, chance.argmax(-1).numpy())])
-        torch.save({"nets": training.nets.state_dict(), "done": training.done, "looks": looks,
+        torch.save({"known": known, "nets": training.nets.state_dict(), "done": training.done, "looks": looks,
                     "generators": [g.get_state() for g in generators],
                     "optimisers": {name: o.state_dict() for name, o in training.optimisers.items()}}, part)
     path = np.array(looks)  # look, seed, measure

@@ -182,7 +182,7 @@ def test_the_table_of_methods_says_what_is_recorded():
         assert claim.startswith("HexaGAN") or theirs.lstrip("0") in readme()
     errors = {row["setting"]: row["error"] for row in json.loads((ROOT / "benchmarks/tabular.json").read_text(encoding="utf-8"))["tumours"] if "error" in row}
     ratio = sum(errors["iterative regression"]) / sum(errors["HexaGAN, authors' settings and length"])
-    assert f"with {ratio:.2f} times the error of HexaGAN".replace("0.", ".") in readme()
+    assert f"the first has {ratio:.2f} times the error of HexaGAN".replace("0.", ".") in readme()
 
 
 def test_the_caption_of_the_first_picture_says_what_is_recorded():

@@ -1203,7 +1203,7 @@ claim("HexaGAN fills cells with less error than every ordinary imputer", paper="
 # - **Digits.** HexaGAN has a lower F1 than the best rival.
 # - **Few malignant rows.** Here the methods differ. HexaGAN is better than gradient boosting, with class weights and without. Logistic regression with SMOTE has a higher F1 than HexaGAN, but the upper end of this interval is close to zero. Logistic regression with class weights, which are one argument, has nearly the F1 of SMOTE; the interval of its difference to HexaGAN contains zero.
 # - **Generated rows.** Their effect on the F1 is too small for eight seeds to show, in either direction.
-# - **Cells.** On every table an ordinary imputer has a smaller mean error than HexaGAN. On the tumours the iterative regression has half of HexaGAN's error.
+# - **Cells.** On every table an ordinary imputer has a smaller mean error than HexaGAN; on iris the interval of the difference contains zero. On the tumours the iterative regression has half of HexaGAN's error.
 #
 # The protocol matters, too. The authors' code reports the best epoch on the test rows. Chapter [6.24](../6_workshop/24_tables.ipynb) measures what this gives here: 0.04 in F1 on iris.
 
@@ -1222,21 +1222,22 @@ weights, smote = (scores(few, "F1", f"logistic regression, {k}").mean()
 assert abs(weights - smote) < .005
 
 # %%
-assert all(ahead(name, "error").mean > 0 for name in tables)
+assert all(ahead(name, "error").mean > 0 for name in tables) and ahead("iris", "error").low < 0
 ratio = scores("tumours", "error") / scores("tumours", "error", "iterative regression")
 looks = scores("iris", "F1, best look on the test rows") - scores("iris")
 assert 1.8 < ratio.mean() < 2.2 and .03 < looks.mean() < .045
 
 # %% [markdown]
 # ## At the authors' settings and length
-# Is 800 steps too short? `python benchmarks/tabular.py paper` trains HexaGAN on the tumours with every setting of the authors' code: 50,300 steps, of which the first 300 train the penalties alone, and ten rounds of $G_{CG}$ and $D_{CG}$ in each. The eight splits are those from above. Nothing is chosen, so no row is kept back for choosing. The two thresholds are the same, and they were written down before the run: two intervals must be apart.
+# Is 800 steps too short? `python benchmarks/tabular.py paper` trains HexaGAN on the tumours with the rates, the weights, the width and the length of the authors' code: 50,300 steps, of which the first 300 train the penalties alone, and ten rounds of $G_{CG}$ and $D_{CG}$ in each. The eight splits are those from above. Nothing is chosen, so no row is kept back for choosing. The two thresholds are the same, and they were written down before the run: two intervals must be apart.
 #
 # **Predict:** which of the two measures does the long training improve, the error of filled cells or the F1 score? And is it enough?
 
 # %%
 long = "HexaGAN, authors' settings and length"
 figure, (left, right) = axes(1, 2, size=(4.2, 2.9))
-for ax, measure, words in ((left, "error", "error of filled cells"), (right, "F1", "F1, malignant")):
+panels = (left, "error", "error of filled cells"), (right, "F1", "F1, malignant")
+for ax, measure, words in panels:
     path = scores("tumours", f"mean {measure} by look", long)
     ax.plot(torch.arange(1, len(path) + 1) * 503, path, color=FAKE, label="HexaGAN")
     for name, style in ((rival("tumours", measure), "--"), ("HexaGAN", ":")):
@@ -1245,9 +1246,9 @@ for ax, measure, words in ((left, "error", "error of filled cells"), (right, "F1
     ax.set(xlabel="step", title=words)
     ax.legend(frameon=False, fontsize=7)
 left.set_ylim(0, .15)
-Picture(figure, "Mean over eight seeds of HexaGAN at the authors' settings, step by step. Its error "
-        "falls below that of 800 steps and stays far above iterative regression. Its F1 score stays "
-        "near that of 800 steps.")
+Picture(figure, "Mean over eight seeds of HexaGAN at the authors' settings, step by step. Its "
+        "error falls below that of 800 steps and stays far above iterative regression. Its F1 score "
+        "rises nearly to that of the best rival and falls again.")
 
 # %%
 def to_rival(measure: str):
@@ -1278,17 +1279,26 @@ claim("HexaGAN at the authors' settings and length has a higher F1 score than ev
       holds=ours.low > best.high, expect=False)
 
 # %% [markdown]
-# The long training lowers the error by 14 %, and on each of the eight seeds. The error is still above that of the mean of neighbours, and 1.7 times that of iterative regression. In F1 the interval of the difference to 800 steps contains zero, and so does that of the difference to the best rival.
+# With the authors' settings and length the error is 0.077, on each of the eight seeds below that of the settings chosen at 800 steps (0.089 in the mean). It is still above that of the mean of neighbours, and 1.7 times that of iterative regression. In F1 the interval of the difference to 800 steps contains zero, and so does that of the difference to the best rival.
 #
-# The best of the hundred looks on the test rows is 0.025 better in F1 than the last look, in the mean over the seeds. So this choice alone lifts HexaGAN above the best rival in the mean, without any better model.
+# The mean F1 rises to 0.949 at about 14,600 steps, close to the best rival, and falls again. So a look at the test rows would help: the best of the hundred looks of each seed is 0.025 better than its last one, in the mean. This choice alone lifts HexaGAN above the best rival, without any better model.
 #
-# Two differences to the authors' experiment remain. Theirs has five folds, and its own file of missing cells; we have eight random splits, and other cells. And their columns are scaled by all cells. We know their abstract and their code; so we do not compare with single figures of their tables.
+# Differences to the authors' code remain:
+#
+# - Eight random splits and other missing cells, where they have five folds and a file of missing cells. Columns are scaled by the training cells, theirs by all cells.
+# - The result is a mean over eight draws of the noise, theirs is one draw. This makes our error smaller.
+# - What the table below calls "here": the gradient through generated labels, the penalty of $D_{CG}$, and rows that are drawn with replacement. A batch has more unlabelled rows than theirs (17; in their code about 11).
+#
+# So this says what HexaGAN reaches in our implementation at its authors' settings. It does not repeat their experiment.
 
 # %%
 shorter = scores("tumours", "error", long) - scores("tumours", "error")
 change = scores("tumours", "F1", long) - scores("tumours")
 best_look = scores("tumours", "F1, best look on the test rows", long)
-assert .13 < -shorter.mean() / scores("tumours", "error").mean() < .14 and (shorter < 0).all()
+by_look = scores("tumours", "mean F1 by look", long)
+assert round(scores("tumours", "error", long).mean().item(), 3) == .077 and (shorter < 0).all()
+assert by_look.argmax() == 28 and round(by_look.max().item(), 3) == .949
+assert by_look.max() < scores("tumours", "F1", rival("tumours")).mean()
 assert interval(change).low < 0 < interval(change).high
 neighbours, regression = (scores("tumours", "error", name)
                           for name in ("mean of neighbours", "iterative regression"))
@@ -1315,7 +1325,7 @@ assert best_look.mean() > scores("tumours", "F1", rival("tumours")).mean()
 # | a hint, a cycle loss | not built: the authors' code defines a hint and never calls it, and has no cycle loss |
 # | the paper's other tables, and MNIST | left out |
 #
-# One table was trained at the authors' settings and length, with other missing cells and other splits than theirs. There HexaGAN does not reach the best ordinary methods. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
+# One table was trained at the authors' settings and length, with the differences listed above. There HexaGAN is not shown to be better than the best ordinary methods, and its error is larger. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
 
 # %% [markdown]
 # ## Under your hands
@@ -1531,7 +1541,7 @@ grade_missing_rows(answer)
 # - It compares mixtures. With half of the cells hidden, any dependence between the two columns is optimal. With fewer hidden, no optimal solution has rows where there are no data.
 # - The error of an imputer that reconstructs the shown cells rises again on held-out rows: it can learn to copy them. Hide more cells, and reconstruct those.
 # - HexaGAN treats missing cells, missing labels and missing rows of rare classes as one problem, with six networks. The adversarial term of its classifier needs a gradient through the predicted label.
-# - Try one nearest neighbour and an iterative regression first. On the tumours, where the other cells predict a cell well, the adversarial loss did not help. In this course's setting an ordinary method had a better mean than HexaGAN on every table, in F1 and in error.
+# - Try one nearest neighbour and an iterative regression first. On the tumours, where the other cells predict a cell well, the adversarial loss did not help. In this course's setting an ordinary method had a better mean than HexaGAN on every table, in F1 and in error. On the tumours the authors' settings and length did not change this.
 #
 # **For later.**
 #
