@@ -15,8 +15,9 @@ after 100 steps on seed 100. The R1 GAN has the same generator, a D of 4 channel
 Scores of an example: the bound, with a plan between 500 training digits and 500 samples (up to 2,000 sweeps, until 1 % of the rows' mass is
 wrong; the bound holds for an unfinished plan, too); the log-likelihood of its model (a Parzen window); minus the distance to the nearest of
 the same samples; the same with samples of R1; the logit of R1's D; minus the distance to the nearest of the plan's 500 training digits (no
-generator); the same with all training digits, added later. Nulls: the bound of the untrained generator, and how dark the picture is. Measured: AUROC of the trained classes against the others
-(1: all trained digits have higher scores, 0.5: chance), seed by seed; darkness and the nearest of all training digits have no seeds.
+generator); the same with all training digits, added later. Nulls: the bound of the untrained generator, and how dark the picture is. Measured:
+AUROC of the trained classes against the others (1: all trained digits have higher scores, 0.5: chance), seed by seed; darkness and the nearest
+of all training digits have no seeds.
 
 Seen before the thresholds were written: one trial at 28×28, of 200 steps on seed 100 with λ = 0.3: AUROC 0.995 for the ones, 0.09 for all but
 the ones. Written before the run, by intervals of eight seeds. Claim 1: trained on ones, the bound's AUROC against other digits is above 0.9
