@@ -1247,8 +1247,8 @@ for ax, measure, words in panels:
     ax.legend(frameon=False, fontsize=7)
 left.set_ylim(0, .15)
 Picture(figure, "Mean over eight seeds of HexaGAN at the authors' settings, step by step. Its "
-        "error falls below that of 800 steps and stays far above iterative regression. Its F1 score "
-        "rises nearly to that of the best rival and falls again.")
+        "error falls below that of 800 steps and stays far above iterative regression. Its F1 "
+        "score rises nearly to that of the best rival and falls again.")
 
 # %%
 def to_rival(measure: str):
