@@ -20,6 +20,7 @@ BUILDERS = {  # modules that may ask the registry for what is above them, and wh
     "training.run": "a run is built from the names of its game and modes",
     "training.checkpoints": "a saved run has the name of its game",
     "training.distributed": "each process builds the game anew from its spec",
+    "training.board_samples": "a row of a board has its set as a spec",
     "training.recommended": "the user names a game that was tuned",
     "training.launch": "the command line and job files name games and modes",
     "lab": "the user chooses a game and modes in a list",

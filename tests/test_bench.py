@@ -13,9 +13,10 @@ from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
 from modelab.training.board_tables import mean_ranks, order_rows, told_apart
-from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, BoardCell,
-                                          plot_board, publish_board, read_board_file, run_board,
-                                          run_quick_board, summarise)
+from modelab.training.board_file import BoardCell, read_board_file, setting_words
+from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
+from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, choose_setting, plot_board, publish_board, run_board,
+                                          run_quick_board, summarise, trial_tv)
 from modelab.training.run import Diverged
 
 FILE = """
@@ -214,14 +215,15 @@ def row(name, tv, captured=(8, 6, 7), where="ring", tried=1, reached=(None, 20, 
             "scores": [dict(captured=c, high_quality=.5, kl=None, tv=t, frechet=.02, reached=r) for c, t, r in zip(captured, tv, reached)],
             "floor": dict(captured=8., high_quality=.99, kl=.001, tv=0.01, frechet=.0001),
             "null": dict(captured=4.3, high_quality=.002, kl=.7, tv=.9)}
-    return board_row(BoardCell(name, where, job, tried=tried), {"x": part})
+    cell = BoardCell(name, where, job, tried=tried)
+    return board_row(cell, {digest: part for digest, _ in cell.parts()})
 
 
 def test_tables_say_what_is_told_apart():
     best, worse = row("good", (.2, .3, .4), tried=8), row("worse | so", (.3, .4, .51), captured=(1, 1, 1))
     text = board_markdown([worse, best])
     assert "| *a perfect generator* | 0.01 | 8 | – | 0.001 | 99 | 0.0001 |" in text and "| *uniform noise* | 0.9 | 4.3 | – | 0.7 | 0.2 | – |" in text
-    assert text.index("| good | 0.3 [0.0516, 0.548] | 7 [4.52, 8] | 6 | – | 50 [50, 50] | 0.02 [0.02, 0.02] | 0.5 | 0.5 | 0.25 | 3 | 20 | 8 |  |") \
+    assert text.index("| good | 0.3 [0.0516, 0.548] | 7 [4.52, 8] | 6 | – | 50 [50, 50] | 0.02 [0.02, 0.02] | 0.5 | 0.5 | 0.25 | 3 | 20 | 8 |  |  |") \
         < text.index("| worse \\| so | 0.403")
     assert told_apart(best, worse) and told_apart(worse, best)  # the intervals overlap, the paired difference does not hold 0
     assert "not told apart |" not in text
@@ -276,6 +278,151 @@ def test_summaries_of_few_seeds(values, expected):
     assert summarise(values, 4, high=8) == expected
 
 
+TRIED = """
+runs = 2
+steps = 40
+batch = 8
+
+[tuning]
+runs = 2
+
+[every_method]
+width = 8
+schedule = "linear"
+
+[sets.ring]
+[sets.five]
+modes = "line"
+steps = 20
+
+[methods.minimax]
+try = [{lr = {G = 1e-3, D = 2e-3}}, {lr = 1e-2, betas = [0.5, 0.9]}]
+
+[methods.bigan]
+depth = 1
+"""
+
+
+@pytest.fixture
+def tried(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text(TRIED)
+    return path
+
+
+def test_each_setting_of_a_list_is_tried_on_seeds_of_its_own(tried):
+    a, b, c, d = read_board_file(tried)
+    assert [len(x.tries) for x in (a, b, c, d)] == [2, 2, 0, 0] and [x.tried for x in (a, c)] == [2, 1]
+    assert c.job.game["depth"] == 1 and a.job.game["depth"] == 2 and {x.job.game["width"] for x in (a, b, c, d)} == {8}
+    for cell, short in ((a, 10), (b, 5)):
+        for trial, played in cell.tries:
+            assert (trial.job.steps, trial.job.runs, trial.job.seed, trial.job.group) == (short, 2, 100, 2)
+            assert (played.job.steps, played.job.runs, played.job.seed) == (4 * short, 2, 0)
+            assert trial.job.game["schedule"]["steps"] == short and played.job.game["schedule"]["steps"] == 4 * short  # of its own length
+            same = {k: v for k, v in trial.job.game.items() if k != "schedule"}
+            assert same == {k: v for k, v in played.job.game.items() if k != "schedule"} and trial.job.modes == played.job.modes
+    assert [played.setting for _, played in a.tries] == ["lr D 0.002, G 0.001", "lr 0.01; betas 0.5, 0.9"] and a.job == a.tries[0][1].job
+
+
+def test_the_setting_with_the_least_mean_tv_is_played(tried):
+    cell = read_board_file(tried)[0]
+    names = [trial.parts()[0][0] for trial, _ in cell.tries]
+
+    def part(*tv):
+        return {"scores": [{"tv": v} for v in tv]}
+    first, second = (played.job for _, played in cell.tries)
+    assert choose_setting(cell, dict(zip(names, (part(.4, .2), part(.1, .4))))).job == second
+    assert choose_setting(cell, dict(zip(names, (part(.2, .2), part(.2, .2))))).job == first  # of equals the first
+    assert choose_setting(cell, dict(zip(names, ({"diverged": "at step 3"}, part(1., 1.))))).job == second
+    assert choose_setting(cell, dict(zip(names, (part(None, .1), part(.9, .9))))).job == second
+    assert trial_tv(cell.tries[0][0], {names[0]: part(.5, .25)}) == .375
+    plain = read_board_file(tried)[2]
+    assert choose_setting(plain, {}) is plain
+
+
+def test_a_tuned_board_keeps_its_trials_and_needs_no_second_one(tried, monkeypatch):
+    rows = run_board(tried, "cpu")
+    assert [r["tried"] for r in rows] == [2, 2, 1, 1] and [len(r["trials"]) for r in rows] == [2, 2, 0, 0]
+    for r in rows[:2]:
+        best = min(r["trials"], key=lambda t: t["tv"])
+        assert r["setting"] == best["setting"] and not set(r["parts"]) & {n for t in r["trials"] for n in t["parts"]}
+        assert best["tv"] == pytest.approx(sum(s["tv"] for p in best["parts"].values() for s in p["scores"]) / 2, abs=1e-6)
+    publish_board(rows, tried)
+    assert f"| 2 | {rows[0]['setting']} |" in tried.with_suffix(".md").read_text()
+    import shutil
+    shutil.rmtree(tried.with_suffix(".parts"))
+    monkeypatch.setattr(leaderboard, "run_part", None)  # everything is in the board
+    assert run_board(tried, "cpu") == rows
+    old = [{k: v for k, v in r.items() if k not in ("trials", "setting")} for r in rows if not r["tried"] > 1]  # as boards were before
+    tried.with_suffix(".json").write_text(json.dumps({"rows": old}))
+    tried.write_text(TRIED.partition("[methods.minimax]")[0] + "[methods.bigan]\ndepth = 1\n")
+    assert run_board(tried, "cpu") == rows[2:]
+
+
+@pytest.mark.parametrize("old, new, says", [
+    ("runs = 2\n\n[every", "seed = 1\n\n[every", "methods.minimax.try, setting 1: tuning.seed: expected seeds apart from the board's 0 to 1, got 1 to 4"),
+    ("runs = 2\n\n[every", "rums = 2\n\n[every", "tuning: unknown 'rums', did you mean 'runs'"), ("runs = 2\n\n[every", "part = 0.0\n\n[every", "tuning.part: expected"),
+    ("{lr = 1e-2,", "{steps = 9,", "try, setting 2: steps: expected a setting of the method"), ("{lr = 1e-2,", '{protocol = "pacgan",', "setting 2: protocol: expected a setting"),
+    ("[sets.ring]", '[sets."a/b"]\nmodes = "ring"', "sets: expected names of letters.*'a/b'"), ("runs = 2\n\n[every", "part = 2.0\n\n[every", "part: expected"), ("{lr = 1e-2,", "{lt = 1e-2,", "try, setting 2: .*lt"),
+    ("try = [", "try = [3, ", "try, setting 1: expected a table of settings, got 3"), ("depth = 1", "try = 1", "methods.bigan.try: expected a list of settings"),
+    ("width = 8", "widht = 8", "widht"), ('"linear"', '"liner"', "liner"), ("[every_method]", "[every_methods]", "did you mean 'every_method'")])
+def test_bad_lists_of_settings_are_refused(tried, old, new, says):
+    assert old in TRIED
+    tried.write_text(TRIED.replace(old, new, 1))
+    with pytest.raises(ValueError, match=f"t.toml: .*{says}"):
+        read_board_file(tried)
+    tried.write_text("tuning = 3\n" + TRIED.replace("[tuning]\nruns = 2\n", ""))
+    with pytest.raises(ValueError, match="tuning: expected a table"):
+        read_board_file(tried)
+
+
+@pytest.mark.parametrize("setting, words", [({"lr": {"G": 2e-3, "D": 20.5}, "weight": 1.}, "lr D 20.5, G 0.002; weight 1"), ({"form": "linear", "n": 0}, "form linear; n 0"),
+                                            ({"betas": [0., .99], "weight": 10.05, "on": True}, "betas 0, 0.99; weight 10.05; on True"), ({}, "")])
+def test_settings_in_words(setting, words):
+    assert setting_words(setting) == words
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (3, 1), (2, 3, 4, 4), (0, 2)])
+def test_packed_samples_come_back_within_half_a_step(shape):
+    import torch
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 6 - 3
+    note = json.loads(json.dumps(pack_samples(x, -3., 3.)))
+    back = unpack_samples(note)
+    assert back.shape == x.shape and (back - x).abs().max().item() <= 3.1 / 65535 if x.numel() else back.shape == x.shape
+    outside = unpack_samples(pack_samples(torch.tensor([[9., -9., float("inf"), float("nan")]]), -3., 3.))
+    assert outside.tolist() == [[3., -3., 3., -3.]]
+
+
+def test_a_board_keeps_samples_and_shows_them_beside_the_data(tried, monkeypatch):
+    import torch
+    from modelab.training import board_samples
+    rows = run_board(tried, "cpu")
+    notes = [part["samples"] for r in rows for part in r["parts"].values()]
+    assert [n["shape"] for n in notes] == [[500, 2], [500, 1]] * 2
+    assert not any("samples" in part for r in rows for t in r["trials"] for part in t["parts"].values())
+    cell = choose_setting(read_board_file(tried)[0], {n: p for t in rows[0]["trials"] for n, p in t["parts"].items()})
+    again = cell.job.start(range(2), "cpu").step(40).sample(500)[0]
+    assert (unpack_samples(notes[0]) - again.clamp(notes[0]["low"], notes[0]["high"])).abs().max() < 1e-3  # of the first seed
+    drawn = []
+    monkeypatch.setattr(board_samples, "_plot_samples", lambda ax, modes, note: drawn.append(unpack_samples(note)))
+    ring = [r for r in rows if r["set"] == "ring"]
+    assert plot_board_samples(ring).alt == "Samples on ring, first seed: the data, then minimax, bigan"
+    assert len(drawn) == 3 and (drawn[0].norm(dim=1) - 1).abs().max() < .2 and torch.equal(drawn[1], unpack_samples(notes[0]))
+    later = {**ring[0], "parts": {"lost": {"diverged": "at step 3"}, **ring[0]["parts"]}}
+    assert plot_board_samples([later]).alt.endswith("then minimax")  # of the first group that did not diverge
+    assert plot_board_samples([{**r, "parts": {}} for r in ring]) is None and plot_board_samples([{**r, "tv": None} for r in ring]) is None
+    names = [p.name for p in publish_board(rows, tried)]
+    assert {"t_ring.png", "t_five.png"} <= set(names) and "(t_five.png)" in tried.with_suffix(".md").read_text()
+
+
+def test_samples_of_pictures_are_a_sheet(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text("runs = 1\nsteps = 1\nbatch = 4\n[sets.stacked_digits]\n[methods.minimax]\nwidth = 4\n")
+    row, = run_board(path, "cpu")
+    note = next(iter(row["parts"].values()))["samples"]
+    assert note["shape"] == [16, 3, 8, 8] and unpack_samples(note).abs().max() <= 1 and plot_board_samples([row]).png
+
+
 def test_an_interval_of_the_board_stays_in_the_possible_range():
     assert interval([0., 0., 8.]).low < 0 and interval([0., 8., 8.]).high > 8
     assert summarise([0., 0., 8.], 3)["low"] == 0 and summarise([0., 8., 8.], 3, high=8)["high"] == 8
@@ -287,7 +434,13 @@ def test_the_committed_board_is_what_its_file_asks_for(root):
     rows, cells = json.loads(path.with_suffix(".json").read_text())["rows"], read_board_file(path)
     assert [(r["method"], r["set"]) for r in rows] == [(c.method, c.set) for c in cells]
     for r, c in zip(rows, cells):
-        assert set(r["parts"]) == {name for name, _ in c.parts()}, f"{c.method} on {c.set} was run with other settings"
-        assert numbers([board_row(c, r["parts"])]) == numbers([r])
-    assert path.with_suffix(".md").read_text() == board_markdown(rows) and path.with_suffix(".png").exists()
-    assert sum(r["seconds per seed"] * r["runs"] for r in rows) < 1800  # half an hour of one core
+        kept = r["parts"] | {name: part for trial in r["trials"] for name, part in trial["parts"].items()}
+        assert kept.keys() >= {name for trial, _ in c.tries for name, _ in trial.parts()}, f"{c.method} on {c.set}: other settings were tried"
+        chosen = choose_setting(c, kept)
+        assert set(r["parts"]) == {name for name, _ in chosen.parts()}, f"{c.method} on {c.set} was run with other settings"
+        assert numbers([board_row(chosen, kept)]) == numbers([r]) and r["tried"] == len(c.tries) == len(r["trials"]) >= 4
+        assert r["setting"] == min((t for t in r["trials"] if t["tv"] is not None), key=lambda t: t["tv"])["setting"]
+    shown = {name: (f"leaderboard_{name.replace(' ', '_')}.png", plot_board_samples(own).alt) for name, own in order_rows(rows)}
+    assert path.with_suffix(".md").read_text() == board_markdown(rows, pictures=shown) and path.with_suffix(".png").exists()
+    assert all((path.parent / file).exists() for file, _ in shown.values())
+    assert 3600 < sum(r["seconds per seed"] * r["runs"] for r in rows) < 3 * 3600  # of one core, without the trials

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core.plotting import axes, FAKE, MISSING, Picture, REAL
@@ -58,14 +58,17 @@ in its order. *Worst*: the seed with the fewest modes. *KL*: over the good sampl
 that the protocol names. *Fréchet*: Fréchet distance over the variance of the data. *s to 95 %*: \
 seconds of training until 95 % of the modes are held to the end, median over the seeds; – if half \
 of them or more never hold so many. *MB*: weights and state of the optimiser a seed. *Tried*: \
-settings of the method that were tried before this one was chosen. *Not told apart*: the interval \
+settings of the method that were tried, on other seeds, before the one in *setting* was chosen. \
+*Not told apart*: the interval \
 of the difference of TV to the first row, seed by seed, holds 0; *not above noise*: the interval \
 of TV reaches the noise's. Seconds are of one core of one machine; compare them with each other."""
 BOARD_HEAD = ("method", "TV", "modes captured", "worst", "KL", "high quality, %", "Fréchet",
-              "s to 95 %", "s a seed", "MB", "seeds", "steps", "tried", "")
+              "s to 95 %", "s a seed", "MB", "seeds", "steps", "tried", "setting", "")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #645c9c5e
-def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
+def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
+                   pictures: Mapping[str, tuple[str, str]] | None = None,  # of a set: file, text
+                   ) -> str:
     "The board as Markdown: a table per set, with what a perfect generator and noise score."
     lines = [f"# {title}", "", BOARD_NOTE, *_rank_lines(rows)]
     for name, own in order_rows(rows):
@@ -75,6 +78,9 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
         lines += [_line(_end_cells(own, side, word)) for side, word in
                   (("floor", "*a perfect generator*"), ("null", "*uniform noise*"))]
         lines += [_line(_row_cells(row, own[0])) for row in own]
+        if name in (pictures or {}):
+            file, text = pictures[name]
+            lines += ["", f"![{text}]({file})"]
     return "\n".join(lines) + "\n"
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #13dbd2a7
@@ -105,7 +111,7 @@ def _row_cells(row: dict, best: dict) -> list[str]:
     costs = ["–" if row[key] is None else f"{row[key]:.3g}"
              for key in ("seconds to reach", "seconds per seed", "megabytes")]
     return [row["method"], *shown, *costs, str(row["runs"]), str(row["steps"]), str(row["tried"]),
-            "; ".join(notes)]
+            row["setting"], "; ".join(notes)]
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b1ece4de
 def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[int]]]:

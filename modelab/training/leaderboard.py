@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
 import statistics
 import sys
 import tempfile
 import time
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,124 +22,24 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
-from ..core.checks import check_choice, check_int, check_packages
+from ..core.checks import check_int, check_packages
 from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..core.seeding import derive_seed
-from ..core.signatures import check_fields, Count
 from ..core.statistics import interval
 from ..evaluation.precision_recall import frechet_distance
-from ..evaluation.protocols import PROTOCOLS
-from .board_tables import board_markdown, plot_board
+from .board_file import BoardCell, read_board_file
+from .board_samples import pack_samples, plot_board_samples
+from .board_tables import board_markdown, order_rows, plot_board
 from .checkpoints import list_checkpoints
 from .distributed import (Checkpoints, handle_sigterm, Job,
                                           ranks_from_environment, train_group)
 from .run import Diverged, Run
 
 # %% auto #0
-__all__ = ['JOB_SETTINGS', 'SHARED', 'BOARD_MEASURES', 'MOST', 'BoardCell', 'read_board_file', 'finite_or_none', 'finished_part',
-           'run_part', 'run_board', 'part_line', 'board_path', 'board_row', 'summarise', 'publish_board', 'quick_cell',
+__all__ = ['BOARD_MEASURES', 'MOST', 'finite_or_none', 'finished_part', 'run_part', 'run_board', 'trial_tv', 'choose_setting',
+           'part_line', 'board_path', 'board_row', 'trial_row', 'summarise', 'publish_board', 'quick_cell',
            'run_quick_board']
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #e308b5b5
-JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
-SHARED = (*JOB_SETTINGS, "protocol", "looks", "tried")
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #3c85bb15
-@dataclass(frozen=True)
-class BoardCell:
-    "A method on a set: a job, and how its coverage is counted."
-    method: str
-    set: str
-    job: Job
-    protocol: str = "pacgan"
-    looks: Count = 10  # how often coverage is measured, at even distances; the last is the end
-    tried: Count = 1  # settings of the method that were tried before; it changes no result
-
-    def __post_init__(self):
-        check_fields(self)
-        check_choice("protocol", self.protocol, PROTOCOLS)
-
-    def stops(self) -> list[int]:
-        "The steps at which coverage is measured; the last is the end."
-        looks = min(self.looks, self.job.steps) or 1
-        return [self.job.steps * (i + 1) // looks for i in range(looks)]
-
-    def parts(self) -> list[tuple[str, range]]:
-        "A name and the seeds of each group; the name is a digest of what its result depends on."
-        known = {**dataclasses.asdict(self.job), "protocol": self.protocol, "looks": self.looks}
-        for name in ("runs", "seed", "group"):
-            del known[name]
-        known["game"] = {k: v for k, v in known["game"].items() if v is not None}
-        texts = [json.dumps([known, list(seeds)], sort_keys=True) for seeds in self.job.groups()]
-        names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
-        return list(zip(names, self.job.groups()))
-
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #034e86c8
-def read_board_file(path: str | Path) -> list[BoardCell]:
-    "The cells of a `.toml` or `.json` file; `ValueError` names the line or the key that is wrong."
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        if not isinstance(found, dict):
-            raise ValueError("expected tables [methods.…] and [sets.…], "
-                             f"got {type(found).__name__}")
-        return _cells(found)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no benchmark file {path}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #4d909929
-def _cells(found: dict) -> list[BoardCell]:
-    "The cells of a file's content; errors begin with the key."
-    _check_tables(found)
-    top = {k: v for k, v in found.items() if k not in ("methods", "sets")}
-    cells = []
-    for method, own in found["methods"].items():
-        wanted = own.get("sets", list(found["sets"]))
-        if not isinstance(wanted, list) or not wanted:
-            raise ValueError(f"methods.{method}.sets: expected a list of sets, got {wanted!r}")
-        rest = {k: v for k, v in own.items() if k != "sets"}
-        for name in wanted:
-            where = found["sets"][check_choice(f"methods.{method}.sets", name, found["sets"])]
-            cells.append(_cell(method, rest, name, where, top))
-    return cells
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #a41fadaf
-def _check_tables(found: dict) -> None:
-    "Refuse unknown keys, and a file without a method or a set."
-    for key in found:
-        check_choice("key", key, [*SHARED, "methods", "sets"])
-    for kind in ("methods", "sets"):
-        tables = found.get(kind)
-        if not isinstance(tables, dict) or not tables \
-                or not all(isinstance(table, dict) for table in tables.values()):
-            raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #007e9cb1
-def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> BoardCell:
-    "One cell: the job's settings come from three tables, the rest goes to the game and the set."
-    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in SHARED}}
-    board = {k: settings.pop(k) for k in list(settings) if k not in JOB_SETTINGS}
-    modes = _spec("modes", f"sets.{name}", name, where)
-    game = _spec("game", f"methods.{method}", method, own)
-    try:
-        return BoardCell(method, name, Job(game, modes, **settings), **board)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #7d152881
-def _spec(kind: str, key: str, name: str, table: dict) -> dict:
-    "The spec of a \"game\" or of \"modes\" from its table; `ValueError`, which begins with `key`."
-    rest = {k: v for k, v in table.items() if k not in (*SHARED, kind)}
-    spec = {"name": table.get(kind, name.lower()), **rest}
-    try:
-        return getattr(Job(**{"game": "minimax", "modes": "ring", kind: spec}), kind)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{key}: {error}") from None
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
@@ -264,7 +161,17 @@ def _frechet(run: Run, n: int = 10_000) -> tuple[list[float | None], float | Non
     return ([finite_or_none(frechet_distance(real, x) / scale) if x.isfinite().all() else None
              for x in made], finite_or_none(frechet_distance(real, other) / scale))
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #ba14f7a7
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2d22e398
+def _kept_samples(run: Run) -> dict[str, Any]:
+    "Samples of the first seed, packed: 500 points, or 16 pictures with values in [-1, 1]."
+    if len(run.modes.event) > 1:
+        return pack_samples(run.sample(16)[0], -1., 1.)
+    real = run.modes.sample(10_000, generator=torch.Generator().manual_seed(0))
+    low, high = float(real.min()), float(real.max())
+    margin = (high - low) / 4
+    return pack_samples(run.sample(500)[0], round(low - margin, 3), round(high + margin, 3))
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #9c72bb6b
 def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: int) -> dict:
     "What each seed of a part covers, beside floor and null; or how it diverged."
     try:
@@ -274,6 +181,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
     size = list_checkpoints(kept.path)[0].stat().st_size
     with kept.paused():
         covered, (distances, least) = run.coverage(cell.protocol), _frechet(run)
+        kept_samples = _kept_samples(run)
 
     def numbers(found: Any) -> dict:
         return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
@@ -284,7 +192,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
             "scores": [{**numbers(c), "frechet": d, "reached": r}
                        for c, d, r in zip(covered, distances, steps)],
             "floor": {**numbers(covered[0].floor), "frechet": least},
-            "null": numbers(covered[0].null)}
+            "null": numbers(covered[0].null), "samples": kept_samples}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #c05ac878
 def run_board(path: str | Path,  # the file
@@ -295,6 +203,18 @@ def run_board(path: str | Path,  # the file
     "Run what is not finished yet, together with whoever else runs the same file."
     path, cells = Path(path), read_board_file(path)
     folder, board = path.with_suffix(".parts"), _board(path)
+
+    def done(cells: Iterable[BoardCell]) -> dict[str, dict]:
+        return _finished(list(cells), board, folder, device, every, tell)
+    trials = done(trial for cell in cells for trial, _ in cell.tries)
+    chosen = [choose_setting(cell, trials) for cell in cells]
+    results = done(chosen) | trials
+    return [board_row(cell, results) for cell in chosen]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #9af2e1fb
+def _finished(cells: Sequence[BoardCell], board: dict, folder: Path, device: str, every: int,
+              tell: Callable[[str], Any]) -> dict[str, dict]:
+    "The results of all parts of the cells, by digest; those that are missing are run."
     results, waiting = {}, [(cell, *part) for cell in cells for part in cell.parts()]
     while waiting:
         left = []
@@ -309,7 +229,22 @@ def run_board(path: str | Path,  # the file
         if len(left) == len(waiting):
             time.sleep(.5)  # others hold all that is left
         waiting = left
-    return [board_row(c, {name: results[name] for name, _ in c.parts()}) for c in cells]
+    return results
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2ef9c8cd
+def trial_tv(trial: BoardCell, results: dict[str, dict]) -> float:
+    "Mean TV over the seeds of a trial; infinite if it diverged."
+    scores = [score["tv"] for name, _ in trial.parts()
+              for score in results[name].get("scores", [{"tv": None}])]
+    return math.inf if None in scores else statistics.fmean(scores)
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #eeb73033
+def choose_setting(cell: BoardCell, results: dict[str, dict]) -> BoardCell:
+    "The cell with the setting whose trial was best; a cell without a list `try` as it is."
+    if not cell.tries:
+        return cell
+    _, best = min(cell.tries, key=lambda pair: trial_tv(pair[0], results))
+    return dataclasses.replace(best, tries=cell.tries)
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #75c88d01
 def part_line(cell: BoardCell, seeds: range, result: dict) -> str:
@@ -323,7 +258,8 @@ def _board(path: Path) -> dict[str, dict]:
     path = board_path(path)
     try:
         rows = json.loads(path.read_bytes())["rows"]
-        return {name: part for r in rows for name, part in r["parts"].items()}
+        kept = [(r["parts"], *(trial["parts"] for trial in r.get("trials", []))) for r in rows]
+        return {name: part for found in kept for parts in found for name, part in parts.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -335,8 +271,9 @@ def board_path(path: Path) -> Path:
     return path.with_suffix(".board.json" if path.suffix == ".json" else ".json")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #70dfdceb
-def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
-    "One row of the board from the parts of a cell."
+def board_row(cell: BoardCell, results: dict[str, dict]) -> dict[str, Any]:
+    "One row of the board from the results of its parts and of its trials, by digest."
+    parts = {name: results[name] for name, _ in cell.parts()}
     found, job = list(parts.values()), cell.job
     scores = [s for p in found for s in p.get("scores", [])]
     measured = next((p for p in found if "scores" in p), {})
@@ -346,12 +283,21 @@ def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
                  for k in (*BOARD_MEASURES, "frechet")}
     return {"set": cell.set, "method": cell.method, "steps": job.steps, "runs": job.runs,
             "game": job.game, "modes": job.modes, "protocol": cell.protocol, "tried": cell.tried,
-            "n_modes": n_modes, "diverged": [p["diverged"] for p in found if "diverged" in p],
+            "setting": cell.setting, "n_modes": n_modes,
+            "diverged": [p["diverged"] for p in found if "diverged" in p],
             **summaries, "worst": min((s["captured"] for s in scores), default=None),
             "floor": measured.get("floor"), "null": measured.get("null"),
             "seconds per seed": round(seconds, 2),
             "seconds to reach": _to_reach(scores, seconds, job),
-            "megabytes": measured.get("megabytes"), "parts": parts}
+            "megabytes": measured.get("megabytes"), "parts": parts,
+            "trials": [trial_row(trial, c.setting, results) for trial, c in cell.tries]}
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #58929bab
+def trial_row(trial: BoardCell, setting: str, results: dict[str, dict]) -> dict[str, Any]:
+    "A setting that was tried: its words, its mean TV (None if it diverged) and its parts."
+    return {"setting": setting, "tv": finite_or_none(trial_tv(trial, results)),
+            "parts": {name: {k: v for k, v in results[name].items() if k != "samples"}
+                      for name, _ in trial.parts()}}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2c9418b3
 def _to_reach(scores: Sequence[dict], seconds: float, job: Job) -> float | None:
@@ -374,13 +320,18 @@ def summarise(values: Sequence[float | None],  # one per seed, 0 or more
     return {"mean": round(statistics.fmean(finite), 4), "low": low, "high": high,
             "n": len(finite), "of": runs}
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #9f9c4c46
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #4eda014b
 def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
-    "Write `NAME.json`, `NAME.md` and `NAME.png` beside the benchmark file."
+    "Write `NAME.json`, `NAME.md`, `NAME.png` and `NAME_SET.png` beside the benchmark file."
     path = Path(path)
     note = json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n"
-    written = {board_path(path): note, path.with_suffix(".md"): board_markdown(rows).encode(),
-               path.with_suffix(".png"): plot_board(rows).png}
+    written = {board_path(path): note, path.with_suffix(".png"): plot_board(rows).png}
+    shown = {}
+    for name, own in order_rows(rows):
+        if picture := plot_board_samples(own):
+            target = path.with_name(f"{path.stem}_{name.replace(' ', '_')}.png")
+            written[target], shown[name] = picture.png, (target.name, picture.alt)
+    written[path.with_suffix(".md")] = board_markdown(rows, pictures=shown).encode()
     for target, data in written.items():
         atomic_write(target, data)
     return list(written)
@@ -389,7 +340,7 @@ def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
 def quick_cell(cell: BoardCell) -> BoardCell:
     "The cell with two seeds and few steps, to see that it runs."
     job = dataclasses.replace(cell.job, runs=2, group=2, steps=max(10, cell.job.steps // 50))
-    return dataclasses.replace(cell, job=job, looks=2)
+    return dataclasses.replace(cell, job=job, looks=2, tries=(), tried=1, setting="")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #d0ec33f3
 def run_quick_board(path: str | Path, device: str = "auto", *,
