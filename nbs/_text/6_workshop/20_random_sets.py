@@ -553,7 +553,7 @@ if mapped:
     assert all(by_kind[k]["modes"]["better"] > by_kind[k]["modes"]["worse"] for k in kinds)
 
 # %% [markdown]
-# R1 ([1.4](../1_game/04_wasserstein.ipynb)) has no encoder, and it is the best GAN of the leaderboard. Its settings were chosen and reported in the same way. The mean and its interval over the sets, of each method:
+# R1 ([1.4](../1_game/04_wasserstein.ipynb)) has no encoder, and it has the best mean rank of the leaderboard (chapter [6.14](14_leaderboard.ipynb)), though not clearly. Its settings were chosen and reported in the same way. The mean and its interval over the sets, of each method:
 
 # %%
 methods = sorted({row["method"] for row in reported})
