@@ -863,7 +863,7 @@ scene(1, 1.)
 
 # %% [markdown]
 # ## The lab: truncation, mixing, a minority and its weight
-# The lab of chapter [1.3](../1_game/03_lab.ipynb) has a control for each of them. Side A is the game of this chapter, with mixing 0.9. Side B is the inclusive GAN of chapter [3.2](02_imle_gan.ipynb) with the same networks. It matches the digit 8 alone. Its mixing is 0, since a matched picture has one style.
+# The lab of chapter [1.3](../1_game/03_lab.ipynb) has controls for truncation, for mixing, for the minority that is asked for, and for its weight. Side A is the game of this chapter, with mixing 0.9. Side B is the inclusive GAN of chapter [3.2](02_imle_gan.ipynb) with the same networks, and without R1. It matches the digit 8 alone. Its mixing is 0, since a matched picture has one style.
 
 # %%
 asking = IMLEGAN(networks=Networks("style", width=8, depth=2, latent=16, mixing=0.),
@@ -883,7 +883,7 @@ lab
 #
 # The number of captured digits says little, because uniform noise has all ten. Watch the counts, the share of good samples and the total variation.
 #
-# The same in code. B gets the weight 5 from the present step on, and then all that is shown is truncated.
+# The last two in code. B gets the weight 5 from the present step on. After the training all that is shown is truncated, the film below as well.
 #
 # **Predict:** what does ψ = 0.3 do on side B, to the share of good samples and to the total variation? And on side A?
 
@@ -904,14 +904,14 @@ for side in "AB":
 
 # %%
 a, cut_a, b, cut_b = (counted(side, psi) for side in "AB" for psi in (1., .3))
-lab.scrub(steps(150)).set("truncation", 1.)  # the lab above is where it was
+lab.scrub(steps(150)).set("truncation", 1.)  # the lab above: the step where it was, untruncated
 if not fast_mode():
     assert b.counts[8] > 150 and cut_b.counts[8] > .9 * cut_b.counts.sum()
     assert cut_b.high_quality > b.high_quality + .1 and cut_b.tv > b.tv + .1
-    assert cut_a.high_quality < a.high_quality + .05 and cut_a.tv > a.tv + .05
+    assert cut_a.high_quality < a.high_quality and cut_a.tv > a.tv + .05
 
 # %% [markdown]
-# In this run more than 150 of the 500 samples of B are good eights; a tenth of the data, 50 of 500, would be even. With ψ = 0.3 on side B, the share of good samples rises, and more than nine tenths of the good samples are eights. So the pictures look better, and most digits are gone. On side A the total variation rises, too, and the share of good samples does not. This is one seed. The section on the cost of truncation has eight.
+# In this run more than 150 of the 500 samples of B are good eights, where the data would have about 50. With ψ = 0.3 on side B, the judge calls more samples good, and more than nine tenths of these are eights. So the sample looks cleaner, and nearly all other digits are gone. On side A the total variation rises, too, and the share of good samples falls. This is one seed of each side, and the sides differ in more than the weight (R1, mixing). The section on the cost of truncation has eight seeds of side A's game.
 
 # %% [markdown]
 # ## In your own code
