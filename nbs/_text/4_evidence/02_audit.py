@@ -3223,8 +3223,10 @@ def with_copies(share: float):
 # %%
 shares = [0, .01, .02, .05, .1, .2]
 film = Film([with_copies(s) for s in shares], [f"{s:.0%} copies" for s in shares])
-assert film.frames[2].alt == "With 2% copies the alarms are: copies"
 film
+
+# %%
+assert film.frames[2].alt == "With 2% copies the alarms are: copies"
 
 # %%
 film.widget.slider.value = 4

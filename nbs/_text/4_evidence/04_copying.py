@@ -168,6 +168,8 @@ def usual(x) -> tuple[float, float, float]:
 by_usual = {name: usual(x) for name, x in (made | {"held out": unseen}).items()}
 for name, (z, near, authentic) in by_usual.items():
     print(f"{name:13} one-cell C_T {z:+5.1f}   median DCR {near:.2f}   authentic {authentic:.2f}")
+
+# %%
 order_of = ("timid", "copies", "perfect", "moved copies")  # by each of the three measures
 assert all(list(column) == sorted(column) for column in zip(*(by_usual[k] for k in order_of)))
 

@@ -150,8 +150,10 @@ alarms = bdtr(counts, 1000, 1 / 8) <= .05
 
 # %%
 first, ever = alarms[:, 0].mean(), alarms.any(1).mean()
-assert first < .1 and ever == 1
 f"{first:.0%} at the first look, {ever:.0%} at some look"
+
+# %%
+assert first < .1 and ever == 1
 
 # %% [markdown]
 # In all of them: each of the 200 looks is another chance of a false alarm. So a monitor with many looks needs a rule for many looks. It also needs a definition of a sound run, because during training the generator is not perfect. A test of "the samples have the law of the data" would raise an alarm at every look, and the alarm would be right.
