@@ -10,14 +10,13 @@ seeds 100 to 103 after 400 steps, and played on seeds 0 to 7 for 800 steps.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from rows import asked, packed, record
+from rows import asked, known, packed, record
 from torch import nn
 from tqdm import tqdm
 
@@ -83,18 +82,12 @@ def measured(run: Run) -> dict:
             "captured": [int(c.captured) for c in found]}
 
 
-def known(part: str) -> dict[str, dict]:
-    """The rows of a part that are recorded already, by setting."""
-    kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    return {row["setting"]: row for row in kept.get(part, [])}
-
-
 def tuning(steps: int = 400) -> None:
     """Every setting of both arms, on four seeds that are used for nothing else."""
     for arm in ARMS:
         for setting in tqdm(settings(), desc=arm):
             name = f"{arm}: {setting}"
-            if name not in known("tuning"):
+            if name not in known(FILE, "tuning"):
                 began = time.process_time()
                 row = measured(played(setting, arm, steps, 4, 100))
                 record(FILE, "tuning", {"setting": name, "arm": arm, "chosen from": setting, "steps": steps} | row
@@ -103,14 +96,14 @@ def tuning(steps: int = 400) -> None:
 
 def chosen(arm: str) -> str:
     """The setting with the largest mean overlap among an arm's."""
-    rows = [row for row in known("tuning").values() if row["arm"] == arm]
+    rows = [row for row in known(FILE, "tuning").values() if row["arm"] == arm]
     return max(rows, key=lambda row: statistics.mean(row["overlap"]))["chosen from"]
 
 
 def games(steps: int = 800) -> None:
     """Each arm with its chosen setting, on eight other seeds."""
     for arm in ARMS:
-        if arm not in known("games"):
+        if arm not in known(FILE, "games"):
             began, setting = time.process_time(), chosen(arm)
             run = played(setting, arm, steps, 8, 0)
             record(FILE, "games", {"setting": arm, "chosen": setting, "steps": steps} | measured(run)

@@ -21,14 +21,13 @@ Euclidean penalty ("negligible", says the abstract).
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import asked, by_seed, chosen, packed, record
+from rows import asked, by_seed, chosen, known, packed, record
 from torch import Tensor
 
 from modelab.core.registry import with_settings
@@ -107,8 +106,7 @@ def main() -> None:
     """Measure the games that are not recorded yet."""
     torch.set_num_threads(1)
     for _, only in asked(sys.argv[1:], ["games"]):
-        known = json.loads(FILE.read_text(encoding="utf-8")).get("games", []) if FILE.is_file() else []
-        done = {row["setting"] for row in known if row.get("steps", STEPS) == STEPS}
+        done = {name for name, row in known(FILE, "games").items() if row.get("steps", STEPS) == STEPS}
         for name, _ in chosen(GAMES, only):
             if name not in done:
                 row = measure(name)

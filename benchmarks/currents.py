@@ -30,7 +30,6 @@ squared tangent of the real batch. All three are recorded; the rival of claim 5 
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -39,7 +38,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rows import asked, by_seed, packed, record
+from rows import asked, by_seed, known, packed, record
 from torch import Tensor
 
 from modelab.data.mnist import mnist
@@ -160,9 +159,9 @@ def main() -> None:
     """Measure the settings that are not recorded yet, and what real examples score."""
     torch.set_num_threads(1)
     for name, only in asked(sys.argv[1:], SETS):
-        known = json.loads(FILE.read_text(encoding="utf-8")).get(name, []) if FILE.is_file() else []
+        done = known(FILE, name)
         for setting in SETS[name]:
-            if only in setting and setting not in {row["setting"] for row in known}:
+            if only in setting and setting not in done:
                 row = measure(name, setting)
                 record(FILE, name, row)
                 print(name, setting, {k: v["interval"] for k, v in row.items() if isinstance(v, dict)}, flush=True)

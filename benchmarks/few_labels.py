@@ -15,14 +15,13 @@ variants have the same. All of it is far shorter than the paper's training. Labe
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import asked, packed, record
+from rows import asked, known, packed, record
 from torch import Tensor
 from tqdm import tqdm
 
@@ -103,23 +102,17 @@ def measured(run: Run, n: int) -> dict:
     return row | {"sample": packed(x[0][order])}
 
 
-def known(part: str) -> dict[str, dict]:
-    """The rows of a part that are recorded already, by setting."""
-    kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    return {row["setting"]: row for row in kept.get(part, [])}
-
-
 def tune(part: str, variants: Any, tries: dict[str, list[dict]], **how: Any) -> dict[str, dict]:
     """The settings of each variant with the least mean Fréchet distance on the tuning seeds; all rows are recorded."""
     best = {}
     modes = mnist() if part == "mnist" else digits()
     for variant, settings in tqdm([(v, s) for v in variants for s in tries[v]], f"tuning {part}", mininterval=10):
         name = f"{variant}: " + ", ".join(f"{k} {v:g}" for k, v in settings.items())
-        if name not in known(f"{part} tuning"):
+        if name not in known(FILE, f"{part} tuning"):
             found = measured(trained(modes, variant, settings=settings, **how), 1000)
             record(FILE, f"{part} tuning", {"setting": name, "variant": variant, "chosen from": settings,
                                             "Fréchet": found["Fréchet"], "class accuracy": found["class accuracy"]})
-    for row in known(f"{part} tuning").values():
+    for row in known(FILE, f"{part} tuning").values():
         score = sum(row["Fréchet"])
         if row["variant"] not in best or score < best[row["variant"]][0]:
             best[row["variant"]] = score, row["chosen from"]
@@ -131,7 +124,7 @@ def curve(part: str, jobs: list[tuple[str, str, int]], best: dict[str, dict], st
     modes = mnist() if part == "mnist" else digits()
     for variant, share, per_class in tqdm(jobs, part, mininterval=10):
         name = f"{variant}, {share}"
-        if name not in known(part):
+        if name not in known(FILE, part):
             run = trained(modes, variant, per_class, best[variant], steps, 8, 0)
             row = {"setting": name, "variant": variant, "share": share, "chosen": best[variant]}
             record(FILE, part, row | measured(run, n))

@@ -10,7 +10,6 @@ recorded. Points: five modes on a ring, each view turned by 0.7 radians more; in
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rows import asked, packed, record
+from rows import asked, known, packed, record
 from torch import nn, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -172,15 +171,9 @@ def simple(run: Run, ridge: float = .01) -> dict:
     return {"copy": rounded(torch.stack(copies).mean(0)), "line": rounded(torch.stack(lines).mean(0))}
 
 
-def known(part: str) -> dict[str, dict]:
-    """The rows of a part that are recorded already, by setting."""
-    kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
-    return {row["setting"]: row for row in kept.get(part, [])}
-
-
 def measure(part: str, only: str, jobs: dict[str, Callable[[], dict]]) -> None:
     """Record what the jobs return, those that are not recorded yet and have `only` in their name."""
-    left = {name: job for name, job in jobs.items() if only in name and name not in known(part)}
+    left = {name: job for name, job in jobs.items() if only in name and name not in known(FILE, part)}
     for name, job in tqdm(left.items(), part, mininterval=10):
         began = time.process_time()
         row = job()
@@ -191,7 +184,7 @@ def best_of(part: str, rival: str, tries: dict[str, dict], score: Callable[[dict
     """The settings of a rival with the highest mean score on the tuning seeds; every try is recorded."""
     measure(f"{part} tuning", "", {f"{rival}: {name}": lambda settings=settings: {"settings": settings, "score": score(settings)}
                                    for name, settings in tries.items()})
-    rows = known(f"{part} tuning")
+    rows = known(FILE, f"{part} tuning")
     return max((rows[f"{rival}: {name}"] for name in tries), key=lambda row: sum(row["score"]))["settings"]
 
 
@@ -344,7 +337,7 @@ def prior(only: str) -> None:
             return {"chosen": best, "matched": matched(run), "whole": whole(run), "views": views,
                     "whole captured": [c.captured for c in coverages(x, run.modes, "selfcond")]}
         jobs[name] = lambda best=best: row(best)
-    normal = known("prior tuning").values()
+    normal = known(FILE, "prior tuning").values()
     normal = max((r for r in normal if r["setting"].startswith("normal: ")), key=lambda r: sum(r["score"]))["settings"]
 
     def afterwards(noise: float, **how: int) -> list:

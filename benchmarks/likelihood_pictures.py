@@ -32,7 +32,6 @@ After the run claim 2 was split, with its threshold: the paper's plot has a mode
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import time
@@ -41,8 +40,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from rows import asked, by_seed, packed, record
+from rows import asked, by_seed, known, packed, record, smaller
 from torch import Tensor
 
 from modelab.data.mnist import idx_files, read_idx
@@ -64,8 +62,8 @@ def archive() -> list[Tensor]:
 
 
 def halved(images: Tensor) -> Tensor:
-    """Pictures (n, 28, 28) of bytes as (n, 1, 16, 16) in [-1, 1]: with a border of two pixels, then the means of 2×2 pixels."""
-    return F.avg_pool2d(F.pad(images.float().div(127.5).sub(1).unsqueeze(1), [2] * 4, value=-1.), 2)
+    """Pictures (n, 28, 28) of bytes as (n, 1, 16, 16) in [-1, 1]."""
+    return smaller(images.float().div(127.5).sub(1).unsqueeze(1))
 
 
 class Some:
@@ -198,11 +196,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, _ in asked(sys.argv[1:], SETS):
         for last, measure in PARTS.items():
-            known = json.loads(FILE.read_text(encoding="utf-8")).get(name, []) if FILE.is_file() else []
-            if last not in {row["setting"] for row in known}:
+            if last not in known(FILE, name):
                 measure(name)
-                known = json.loads(FILE.read_text(encoding="utf-8"))[name]
-                print(name, {row["setting"]: [*row["left out"].values()][:1] + [*row["clothes"].values()][:1] for row in known}, flush=True)
+                print(name, {setting: [*row["left out"].values()][:1] + [*row["clothes"].values()][:1]
+                             for setting, row in known(FILE, name).items()}, flush=True)
 
 
 if __name__ == "__main__":

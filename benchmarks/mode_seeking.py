@@ -18,13 +18,12 @@ it was stopped.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import record
+from rows import known, record
 
 from modelab.data.mixtures import rare_modes
 from modelab.evaluation.coverage import Coverage, coverages
@@ -91,13 +90,12 @@ def measured(name: str, rate: float, own: Any, steps: int, runs: int, seed: int)
 
 def row_of(part: str, name: str, rate: float, own: Any, how: dict[str, int]) -> dict:
     """A row of the record; what is not there yet is measured."""
-    rows = json.loads(FILE.read_text(encoding="utf-8")).get(part, []) if FILE.is_file() else []
-    known = [row for row in rows if row["setting"] == told(name, rate, own)]
-    if not known:
-        known = [measured(name, rate, own, **how)]
-        record(FILE, part, known[0])
-        print(part, known[0], flush=True)
-    return known[0]
+    row = known(FILE, part).get(told(name, rate, own))
+    if row is None:
+        row = measured(name, rate, own, **how)
+        record(FILE, part, row)
+        print(part, row, flush=True)
+    return row
 
 
 def main() -> None:

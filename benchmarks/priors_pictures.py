@@ -24,7 +24,6 @@ normal one. We expect 3 and 4 not to hold: short normal latents gave typical dig
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +31,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rows import asked, by_seed, chosen, packed, record
+from rows import asked, by_seed, chosen, known, packed, record, smaller
 from torch import Tensor
 
 from modelab.data.mnist import mnist
@@ -51,7 +50,7 @@ PLACES = (0., .25, .5)
 
 
 class Halved:
-    """The digits of MNIST at 16×16 pixels: with a border of two pixels, then the means of 2×2 pixels."""
+    """The digits of MNIST at 16×16 pixels."""
 
     event = (1, 16, 16)
 
@@ -64,7 +63,7 @@ class Halved:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Drawn with replacement, (n, 1, 16, 16)."""
-        return F.avg_pool2d(F.pad(self.modes.sample(n, generator=generator), [2] * 4, value=-1.), 2)
+        return smaller(self.modes.sample(n, generator=generator))
 
 
 def trained(prior: str, rate: float, steps: int, seed: int, runs: int) -> Run:
@@ -137,8 +136,7 @@ def main() -> None:
     """Measure the priors that are not recorded yet."""
     torch.set_num_threads(1)
     for _, only in asked(sys.argv[1:], ["priors"]):
-        known = json.loads(FILE.read_text(encoding="utf-8")).get("priors", []) if FILE.is_file() else []
-        done = {row["setting"] for row in known}
+        done = known(FILE, "priors")
         if "noise" not in done:
             companions()
         for prior, paths in chosen(PATHS, only):

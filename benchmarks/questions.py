@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from rows import asked, chosen, packed, record
+from rows import asked, chosen, known, packed, record
 from torch import Tensor
 
 from modelab.data.digits import digits, stacked_digits
@@ -99,16 +98,16 @@ def watched(part: str, name: str, settings: dict, seeds: Sequence[int], train: I
     After a stop a setting begins anew, and its rows stay until it is further than they are.
     """
     titles = [f"{name}, seed {seed}" for seed in seeds]
-    rows = json.loads(FILE.read_text(encoding="utf-8")).get(part, []) if FILE.is_file() else []
-    known = min(({row["setting"]: row["steps"] for row in rows}.get(title, 0) for title in titles))
-    if known >= steps:
+    rows = known(FILE, part)
+    begun = min(rows.get(title, {"steps": 0})["steps"] for title in titles)
+    if begun >= steps:
         return
     seen: list[list[dict]] = [[] for _ in seeds]
     start, last = time.process_time(), time.monotonic()
     for step in train:
         for found, one in zip(seen, look(step)):
             found[-1:] = [{k: v for k, v in old.items() if k not in DRAWN} for old in found[-1:]] + [{"step": step} | one]
-        if step == steps or (step > known and time.monotonic() - last > 120):
+        if step == steps or (step > begun and time.monotonic() - last > 120):
             last = time.monotonic()
             for title, found in zip(titles, seen):
                 record(FILE, part, {"setting": title, "name": name, **settings, "steps": step, "looks": found})

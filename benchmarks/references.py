@@ -15,7 +15,6 @@ two settings of VAE and flow for 1,000 steps, and for the GAN the best R1 weight
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import statistics
 import sys
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import asked, record
+from rows import asked, known, record
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_score, StratifiedKFold
 from torch import Tensor
@@ -107,19 +106,13 @@ def fitted(fit: Callable, data: list[Tensor], n: int, seeds: list[int]) -> tuple
     return torch.stack(x), [float(f"{m.chosen:.4g}") for m in models], seconds
 
 
-def known(part: str) -> dict[str, dict]:
-    """The recorded rows of a part, by setting."""
-    rows = json.loads(FILE.read_text(encoding="utf-8")).get(part, []) if FILE.is_file() else []
-    return {row["setting"]: row for row in rows}
-
-
 def once(part: str, setting: str, measure: Callable[[], dict]) -> dict:
     """The row of a setting: the recorded one, or measured now."""
-    if setting not in known(part):
+    if setting not in known(FILE, part):
         row = {"setting": setting} | measure()
         record(FILE, part, row)
         print(part, row, flush=True)
-    return known(part)[setting]
+    return known(FILE, part)[setting]
 
 
 def tune(part: str, name: str, choices: dict[str, Game], modes: Any, steps: int) -> str:

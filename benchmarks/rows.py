@@ -69,6 +69,17 @@ def turned(x: Tensor, degrees: float) -> Tensor:
                          align_corners=False)
 
 
+def smaller(x: Tensor) -> Tensor:
+    """Pictures (n, 1, 28, 28) in [-1, 1] at 16×16 pixels: with a border of two pixels, then the means of 2×2 pixels."""
+    return F.avg_pool2d(F.pad(x, [2] * 4, value=-1.), 2)
+
+
+def known(file: Path, part: str) -> dict[str, dict]:
+    """The rows of a part that are recorded already, by setting."""
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {row["setting"]: row for row in kept.get(part, [])}
+
+
 def record(file: Path, part: str, row: dict) -> None:
     """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
     known = {"torch": torch.__version__.split("+")[0]} | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import torch
-from rows import by_seed, chosen, record
+from rows import by_seed, chosen, known, record
 
 from modelab.evaluation.coverage import Coverage, coverages
 from modelab.evaluation.precision_recall import precision_recall
@@ -97,8 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="settings with this text in their name, even if they are recorded")
     only = parser.parse_args().only
-    known = json.loads(FILE.read_text(encoding="utf-8")).get("ablation", []) if FILE.is_file() else []
-    done = {row["setting"] for row in known if row["steps"] == STEPS}
+    done = {name for name, row in known(FILE, "ablation").items() if row["steps"] == STEPS}
     for name, _ in chosen(SETTINGS, only):
         if only or name not in done:
             row = measure(name)
