@@ -404,7 +404,7 @@ def test_a_board_keeps_samples_and_shows_them_beside_the_data(tried, monkeypatch
     again = cell.job.start(range(2), "cpu").step(40).sample(500)[0]
     assert (unpack_samples(notes[0]) - again.clamp(notes[0]["low"], notes[0]["high"])).abs().max() < 1e-3  # of the first seed
     drawn = []
-    monkeypatch.setattr(board_samples, "_plot_samples", lambda ax, modes, note: drawn.append(unpack_samples(note)))
+    monkeypatch.setattr(board_samples, "_plot_samples", lambda ax, modes, x, ends: drawn.append(x))
     ring = [r for r in rows if r["set"] == "ring"]
     assert plot_board_samples(ring).alt == "Samples on ring, first seed: the data, then minimax, bigan"
     assert len(drawn) == 3 and (drawn[0].norm(dim=1) - 1).abs().max() < .2 and torch.equal(drawn[1], unpack_samples(notes[0]))

@@ -108,10 +108,10 @@ def _cells(found: dict) -> list[BoardCell]:
     for method, own in found["methods"].items():
         own = {**found.get("every_method", {}), **own}
         wanted, tries = own.pop("sets", list(found["sets"])), own.pop("try", [])
-        for key, value in (("sets", wanted), ("try", tries)):
-            if not isinstance(value, list) or (key == "sets" and not value):
-                raise ValueError(f"methods.{method}.{key}: expected a list of "
-                                 f"{'sets' if key == 'sets' else 'settings'}, got {value!r}")
+        if not isinstance(wanted, list) or not wanted:
+            raise ValueError(f"methods.{method}.sets: expected a list of sets, got {wanted!r}")
+        if not isinstance(tries, list):
+            raise ValueError(f"methods.{method}.try: expected a list of settings, got {tries!r}")
         for name in wanted:
             where = found["sets"][check_choice(f"methods.{method}.sets", name, found["sets"])]
             cells.append(_tried(method, own, tries, name, where, top, tuning))

@@ -260,10 +260,10 @@ def _cells(found: dict) -> list[BoardCell]:
     for method, own in found["methods"].items():
         own = {**found.get("every_method", {}), **own}
         wanted, tries = own.pop("sets", list(found["sets"])), own.pop("try", [])
-        for key, value in (("sets", wanted), ("try", tries)):
-            if not isinstance(value, list) or (key == "sets" and not value):
-                raise ValueError(f"methods.{method}.{key}: expected a list of "
-                                 f"{'sets' if key == 'sets' else 'settings'}, got {value!r}")
+        if not isinstance(wanted, list) or not wanted:
+            raise ValueError(f"methods.{method}.sets: expected a list of sets, got {wanted!r}")
+        if not isinstance(tries, list):
+            raise ValueError(f"methods.{method}.try: expected a list of settings, got {tries!r}")
         for name in wanted:
             where = found["sets"][check_choice(f"methods.{method}.sets", name, found["sets"])]
             cells.append(_tried(method, own, tries, name, where, top, tuning))
@@ -1093,10 +1093,10 @@ def plot_board_samples(rows: Sequence[dict]) -> Picture | None:
     for ax in panels.flat:
         ax.set_axis_off()
     real = modes.sample(note["shape"][0], generator=torch.Generator().manual_seed(0))
-    shown = {"the data": pack_samples(real, note["low"], note["high"])}
-    shown |= {f"{row['method']}, TV {row['tv']['mean']:.2f}": note for row, note in kept}
-    for ax, (title, note) in zip(panels.flat, shown.items()):
-        _plot_samples(ax, modes, note)
+    shown = {"the data": real} | {f"{row['method']}, TV {row['tv']['mean']:.2f}":
+                                  unpack_samples(note) for row, note in kept}
+    for ax, (title, x) in zip(panels.flat, shown.items()):
+        _plot_samples(ax, modes, x, (note["low"], note["high"]))
         ax.set_title(title, fontsize=7.5)
     names = ", ".join(row["method"] for row, _ in kept)
     return Picture(figure, f"Samples on {first['set']}, first seed: the data, then {names}")
@@ -1106,13 +1106,10 @@ def plot_board_samples(rows: Sequence[dict]) -> Picture | None:
 
 # %%
 #| export training.board_samples
-def _plot_samples(ax: Any, modes: Any, note: dict) -> None:
-    "One panel: packed samples, beside the modes of points."
-    x, ends = unpack_samples(note), (note["low"], note["high"])
+def _plot_samples(ax: Any, modes: Any, x: Tensor, ends: tuple[float, float]) -> None:
+    "One panel: samples, beside the modes of points."
     if x.ndim > 2:
-        if x.shape[1] not in (1, 3):
-            x = x[:, :1]
-        image_grid(ax, x.add(1).div(2).permute(0, 2, 3, 1), columns=4)
+        image_grid(ax, modes.picture(x), columns=4)
     elif x.shape[1] == 1:
         ax.hist(x[:, 0].numpy(), bins=100, range=ends, color=FAKE)
         for center in modes.centers[:, 0].tolist():
