@@ -44,6 +44,11 @@ def test_interval_is_cut_at_the_possible_range():
     assert rounded.low <= rounded.mean <= rounded.high
 
 
+def test_an_interval_is_printed_without_powers_of_ten_and_equal_values_as_what_was_seen():
+    assert format(interval([999.9, 1001.3, 998.2])) == "1,000 [996, 1,004]" and format(interval([1e-9, 3e-9]), ".1g") == "2e-09 [-1e-08, 1e-08]"
+    assert format(interval([8, 8, 8])) == str(interval([8, 8, 8])) == "8 on all 3 seeds" and format(interval([1, 1]), ".3f") == "1.000 on all 2 seeds"
+
+
 @pytest.mark.parametrize("limits", [{"low": .5}, {"high": .5}, {"low": 1, "high": 0}, {"low": 0, "high": 0},
                                     {"high": float("nan")}])
 def test_interval_refuses_values_outside_the_range(limits):

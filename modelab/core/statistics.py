@@ -18,6 +18,12 @@ from .checks import check_int, check_number
 __all__ = ['Interval', 'interval', 'wilson_interval']
 
 # %% ../../nbs/0_start/02_evidence.ipynb #2b0d9e25
+def _plain(value: float, spec: str) -> str:
+    "A number without powers of ten, unless it is very small."
+    text = f"{value:{spec}}"
+    return f"{value:,.0f}" if "e+" in text else text
+
+# %% ../../nbs/0_start/02_evidence.ipynb #fae03594
 @dataclass(frozen=True)
 class Interval:
     "A mean over seeds with its confidence interval."
@@ -27,11 +33,11 @@ class Interval:
     n: int
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3g"
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        mean, low, high = (_plain(v, spec or ".3g") for v in (self.mean, self.low, self.high))
+        return f"{mean} on all {self.n} seeds" if self.low == self.high else f"{mean} [{low}, {high}]"
 
     def __repr__(self) -> str:
-        return f"{self} over {self.n} seeds"
+        return f"{self}" if self.low == self.high else f"{self} over {self.n} seeds"
 
 # %% ../../nbs/0_start/02_evidence.ipynb #0d0016ab
 def interval(values: Iterable[float],  # one number per seed, at least two

@@ -112,6 +112,19 @@ round(expected, 1)
 #
 # where $\bar v$ is the mean of the $n$ values and $s$ their standard deviation.
 
+# %% [markdown]
+# A count of 1,000 modes is printed in full, not as `1e+03`:
+
+# %%
+#| export
+def _plain(value: float, spec: str) -> str:
+    "A number without powers of ten, unless it is very small."
+    text = f"{value:{spec}}"
+    return f"{value:,.0f}" if "e+" in text else text
+
+# %% [markdown]
+# Eight equal values have an interval of no length. This does not say that the next seed is certain. So the interval is printed as what was seen: `8 on all 8 seeds`.
+
 # %%
 #| export
 @dataclass(frozen=True)
@@ -123,12 +136,11 @@ class Interval:
     n: int
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3g"
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        mean, low, high = (_plain(v, spec or ".3g") for v in (self.mean, self.low, self.high))
+        return f"{mean} on all {self.n} seeds" if self.low == self.high else f"{mean} [{low}, {high}]"
 
     def __repr__(self) -> str:
-        return f"{self} over {self.n} seeds"
-
+        return f"{self}" if self.low == self.high else f"{self} over {self.n} seeds"
 
 # %% [markdown]
 # `interval` computes this interval from one number per seed. Claims over seeds use it. A share lies between 0 and 1, and a count
