@@ -17,14 +17,16 @@
 
 # %%
 #| export
-"Colours, figures, scatter plots, image grids and films in the style of the course."
+"Colours, figures, scatter plots, image grids, intervals and films in the style of the course."
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # %%
+from modelab.core.statistics import interval
 from modelab.course.notebooks import patch
 
 # %% [markdown]
@@ -116,6 +118,28 @@ figure, ax = axes(size=(4, 1))
 some = digits()
 image_grid(ax, some.picture(some.sample(20, torch.Generator().manual_seed(0))))
 Picture(figure, "Twenty handwritten digits in two rows (seed 0)")
+
+# %% [markdown]
+# `interval_plot` shows a table of intervals: a line for each name, a mark at the mean, and a bar over the interval. A plain number is a mark without a bar. Several calls on the same axes, each with its own `shift`, compare several things in each line.
+
+# %%
+#| export
+def interval_plot(ax, rows: Mapping[str, Any],  # intervals or numbers; the first name is on top
+                  *, color: str = REAL, mark: str = "o", shift: float = 0., label: str = ""):
+    "Draw intervals as marks with bars, one line for each name; `shift` moves the marks down."
+    places = [place + shift for place in range(len(rows))]
+    ends = [[getattr(v, name, v) for v in rows.values()] for name in ("low", "mean", "high")]
+    ax.hlines(places, ends[0], ends[2], color=color, lw=1.4)
+    ax.plot(ends[1], places, mark, c=color, ms=5, label=label or None)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - .4, -.6)
+
+# %%
+seeds = torch.randn(2, 8, generator=g) + torch.tensor([[1.], [2.]])
+figure, ax = axes(size=(4, 1.4))
+interval_plot(ax, {"first": interval(seeds[0]), "second": interval(seeds[1]), "known": 2.})
+ax.set(xlabel="mean of eight normal numbers")
+Picture(figure, "Two intervals over eight seeds, and a number without one, each in its own line")
 
 # %% [markdown]
 # ## A film
