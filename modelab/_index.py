@@ -1218,6 +1218,7 @@ NAMES = {
     'view_box': 'lab.view',
     'view_kind': 'lab.view',
     'wandb_log': 'evaluation.monitor_adapters',
+    'warn_of_sigmoid': 'networks.adapters',
     'wasserstein_distance': 'methods.wasserstein',
     'wasserstein_generator_loss': 'methods.wasserstein',
     'wasserstein_gradient_penalty': 'methods.ground_metric',

@@ -19,7 +19,7 @@ N12, N13: weights of another type                   test_foreign_networks::test_
 N17: compiled D, donated buffers                    test_foreign_networks::test_a_compiled_training_step_may_have_a_penalty
 N19: pairs of pictures and latents as maps          test_foreign_networks::test_pairs_of_pictures_and_latents_as_maps
 N19: D(x, z) answers (N, 1) or (N, 1, 1, 1)         test_pairwise::test_a_discriminator_of_yours_may_answer_as_everybody_writes_it
-N19b: D ends in a sigmoid                           test_foreign_networks::test_the_sigmoid_of_a_discriminator_is_documented
+N19b: D ends in a sigmoid                           test_foreign_networks::test_a_discriminator_that_ends_in_a_sigmoid_gets_a_warning
 latents (N, 64, 1, 1) in a run                      test_foreign_networks::test_latents_of_another_shape_are_refused_with_a_cure_that_works
 a crash is no finding                               test_cli::test_whatever_goes_wrong_in_a_command_is_two_and_named
 a package that is missing                           test_cli::test_a_missing_package_is_named_with_what_installs_it

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import types
+import warnings
 
 import pytest
 import torch
@@ -421,6 +422,19 @@ def test_the_sigmoid_of_a_discriminator_is_documented():
     """Probabilities are possible logits, so no error can tell; a perfect D that ends in a sigmoid pays 1.006."""
     assert "no probabilities" in discriminator_loss.__doc__ and "sigmoid" in discriminator_loss.__doc__
     assert 1 < discriminator_loss(torch.ones(4), torch.zeros(4)) < 1.01
+
+
+def test_a_discriminator_that_ends_in_a_sigmoid_gets_a_warning():
+    wrong = nn.Sequential(body(), nn.Sigmoid())
+    x = REAL.clone().requires_grad_()
+    for call in (lambda: r1(wrong, x), lambda: r1(lambda x: wrong(x), x), lambda: as_critic(wrong),
+                 lambda: Run(Minimax(D=lambda: nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())), ring(8), runs=2, device="cpu")):
+        with pytest.warns(UserWarning, match="ends in a sigmoid.*remove the sigmoid"):
+            call()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        r1(body(), x)
+        as_critic(body())
 
 
 def test_sync_batch_norm_is_refused_by_its_type():

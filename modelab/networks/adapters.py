@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -17,8 +18,8 @@ from ..core.checks import check_tensors
 from ..core.signatures import Function, checked
 
 # %% auto #0
-__all__ = ['one_score', 'answer_cure', 'lacks_argument', 'refuse_inputs', 'WithLabels', 'check_generators', 'make_members',
-           'CriticAdapter', 'pick_output', 'average_patches', 'as_critic']
+__all__ = ['one_score', 'answer_cure', 'lacks_argument', 'refuse_inputs', 'WithLabels', 'check_generators', 'warn_of_sigmoid',
+           'make_members', 'CriticAdapter', 'pick_output', 'average_patches', 'as_critic']
 
 # %% ../../nbs/6_workshop/18_own_networks.ipynb #df1936ce
 def one_score(answer: torch.Tensor) -> torch.Tensor:
@@ -93,6 +94,16 @@ def check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
         raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, "
                         f"got {generators!r:.60}")
 
+# %% ../../nbs/6_workshop/18_own_networks.ipynb #645243c9
+def warn_of_sigmoid(name: str, net: nn.Module) -> None:
+    "A warning if the last layer of a discriminator is a sigmoid."
+    last = net
+    while children := list(last.children()):
+        last = children[-1]
+    if isinstance(last, nn.Sigmoid):
+        warnings.warn(f"{name}: ends in a sigmoid, so its answers are probabilities; losses and "
+                      "penalties take scores (logits): remove the sigmoid", stacklevel=3)
+
 # %% ../../nbs/6_workshop/18_own_networks.ipynb #d4b783f2
 def make_members(name: str, make: Callable[[], nn.Module],
                  generator: Sequence[torch.Generator]) -> list[nn.Module]:
@@ -121,6 +132,8 @@ class CriticAdapter(nn.Module):
         super().__init__()
         self.module, self.beside, self.patches = D, beside, patches
         self.output, self.coupled = output, coupled
+        if isinstance(D, nn.Module):
+            warn_of_sigmoid("D", D)
         said = getattr(D, "lead", 1)
         self.lead = said if isinstance(said, int) else 1
 

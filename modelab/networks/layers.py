@@ -22,7 +22,7 @@ from ..core.checks import check_int, check_ints, check_number
 from ..core.seeding import Generators, rand
 from ..core.signatures import Count, Function, Index, checked
 from .adapters import (check_generators, make_members, one_score, refuse_inputs,
-                                       WithLabels)
+                                       warn_of_sigmoid, WithLabels)
 
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
@@ -195,6 +195,8 @@ class PerRun(nn.Module):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
         self.labelled, self.name = labelled, name
+        if scores:
+            warn_of_sigmoid(name, self.members[0])
 
     def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
         answers = []

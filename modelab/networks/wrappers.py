@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from ..core.signatures import checking, type_cure
-from .adapters import CriticAdapter, lacks_argument
+from .adapters import CriticAdapter, lacks_argument, warn_of_sigmoid
 from .layers import Net
 
 # %% auto #0
@@ -132,6 +132,8 @@ def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> 
     known = scores.is_meta or passed.get(code) == modes
     if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
         return
+    for net in nets:
+        warn_of_sigmoid("critic", net)
     slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
     if slope is not None:
         size = slope.detach().abs().flatten(0, scores.ndim - 1).reshape(scores.numel(), -1).amax(1)

@@ -38,7 +38,7 @@ from modelab.core.checks import check_int, check_ints, check_number
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Count, Function, Index, checked
 from modelab.networks.adapters import (check_generators, make_members, one_score, refuse_inputs,
-                                       WithLabels)
+                                       warn_of_sigmoid, WithLabels)
 
 # %%
 #| export core.seeding
@@ -825,6 +825,8 @@ class PerRun(nn.Module):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
         self.labelled, self.name = labelled, name
+        if scores:
+            warn_of_sigmoid(name, self.members[0])
 
     def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
         answers = []

@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -55,7 +56,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from modelab.core.signatures import checking, type_cure
-from modelab.networks.adapters import CriticAdapter, lacks_argument
+from modelab.networks.adapters import CriticAdapter, lacks_argument, warn_of_sigmoid
 from modelab.networks.layers import Net
 
 # %%
@@ -177,6 +178,28 @@ def check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
                         f"got {generators!r:.60}")
 
 # %% [markdown]
+# Many discriminators from tutorials end in a sigmoid, for `BCELoss`. The losses and penalties of this library take scores, and probabilities are possible scores, so nothing would fail: the losses would only be wrong. `warn_of_sigmoid` looks at the layer that stands last.
+
+# %%
+#| export
+def warn_of_sigmoid(name: str, net: nn.Module) -> None:
+    "A warning if the last layer of a discriminator is a sigmoid."
+    last = net
+    while children := list(last.children()):
+        last = children[-1]
+    if isinstance(last, nn.Sigmoid):
+        warnings.warn(f"{name}: ends in a sigmoid, so its answers are probabilities; losses and "
+                      "penalties take scores (logits): remove the sigmoid", stacklevel=3)
+
+# %%
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    warn_of_sigmoid("D", nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()))
+    warn_of_sigmoid("D", nn.Sequential(nn.Sigmoid(), nn.Linear(2, 1)))
+assert len(said) == 1
+print(said[0].message)
+
+# %% [markdown]
 # `make_members` calls the user's function once per run, under a seed of that run. The global random state of the program does not change.
 
 # %%
@@ -217,6 +240,8 @@ class CriticAdapter(nn.Module):
         super().__init__()
         self.module, self.beside, self.patches = D, beside, patches
         self.output, self.coupled = output, coupled
+        if isinstance(D, nn.Module):
+            warn_of_sigmoid("D", D)
         said = getattr(D, "lead", 1)
         self.lead = said if isinstance(said, int) else 1
 
@@ -465,6 +490,8 @@ def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> 
     known = scores.is_meta or passed.get(code) == modes
     if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
         return
+    for net in nets:
+        warn_of_sigmoid("critic", net)
     slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
     if slope is not None:
         size = slope.detach().abs().flatten(0, scores.ndim - 1).reshape(scores.numel(), -1).amax(1)
