@@ -2,6 +2,7 @@
 
     MODELAB_DATA=FOLDER python benchmarks/currents.py   # all parts; goes on where it was stopped
     python benchmarks/currents.py faces five            # drawn faces and five points only; they need no data
+    FLATGAN=FOLDER python benchmarks/currents.py authors   # the authors' own pictures, in a clone of their repository
 
 PICTURES (parts digits and faces). Digits (MNIST) and drawn faces at 16×16 pixels. Each example is turned by up to 45° and sized by a
 factor from 0.73 to 1.37 (angle and logarithm of the size are uniform), so the width of each direction is known. The first latent is not
@@ -45,7 +46,9 @@ generated ones. k=0 is the game without a form. "chapter's settings" has the aut
 Measured on twenty orbits of the first latent, seed by seed, at step 0 (the null) and later: how often an orbit goes round the centre
 (winding); its length (the pentagon through the points has 5.88, the circle 6.28); and the distance from it to the farthest of the five
 points. We read off the authors' own picture (figures/k=1_epoch=02000.png): once round, length about 5.2, farthest point 0.27. In their
-picture of k=0 the orbit is a dot.
+picture of k=0 the orbit is a dot. Part authors records this, and the cosines of the two walks of MNIST in their repository
+(figures/rotate_it_50000.png and dilate_it_50000.png, ten digits at ten values of a latent): of the difference between the tiles before
+and after a tile, and the tangent of that tile.
 
 Written before the run. Claim 8: released, k=1, 2,000 steps: in each of eight seeds the winding is above 0.95 and the farthest point
 nearer than 0.4; k=0: the winding is below 0.1, and the farthest point farther than 1. We expect it to hold. Claim 9: when the training
@@ -56,6 +59,7 @@ there), the winding of released, k=1, is still above 0.95, by the interval. We e
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -322,7 +326,33 @@ def five(part: str, only: str) -> None:
                      | {"orbit of each seed": packed((lines[:, 0] / 1.75).clamp(-1, 1))})
 
 
-PARTS = {"digits": pictures, "faces": pictures, "five": five, "sweep": sweep}
+def pixels(name: str, kind: str) -> Tensor:
+    """A picture of the authors' repository."""
+    from PIL import Image
+    picture = Image.open(Path(os.environ["FLATGAN"]) / "figures" / name).convert(kind)
+    return torch.tensor(list(picture.tobytes()), dtype=torch.float32).view(*picture.size[::-1], -1)
+
+
+def authors(part: str, only: str) -> None:
+    """What the authors' pictures show, measured as ours are; the loop is drawn in black, in a square from -1.75 to 1.75."""
+    if "FLATGAN" not in os.environ:
+        return print("authors: set FLATGAN to a clone of github.com/moellenh/flatgan")
+    for k in (0, 1):
+        y, x = (pixels(f"k={k}_epoch=02000.png", "RGB").sum(-1) < 150).nonzero().add(.5).div(300 / 3.5).sub(1.75).unbind(1)
+        angle, curve = torch.atan2(-y, x), torch.stack([x, -y], 1)
+        sectors = [curve[(angle >= a) & (angle < a + math.pi / 36)] for a in torch.arange(72) * math.pi / 36 - math.pi]
+        means = torch.stack([sector.mean(0) for sector in sectors if len(sector)])
+        record(FILE, part, {"setting": f"loop, k={k}", "sectors of 72 that it passes": len(means),
+                            "length": round((means - means.roll(1, 0)).norm(dim=1).sum().item(), 2) if k else 0.,
+                            "farthest point": round(torch.cdist(corners(), curve).amin(1).max().item(), 2)})
+    for walked in ("rotate", "dilate"):
+        tiles = pixels(f"{walked}_it_50000.png", "L")[2:, 2:, 0].unfold(0, 32, 34).unfold(1, 32, 34) / -127.5 + 1  # ink is 1
+        ways = tiles[:, 2:] - tiles[:, :-2]
+        cosines = F.cosine_similarity(ways.flatten(2), TANGENTS["turn"](tiles[:, 1:-1]).flatten(2), dim=-1).mean(1)
+        record(FILE, part, {"setting": f"walk, {walked}", "cosine, turn, digit by digit": [round(c, 3) for c in cosines.tolist()]})
+
+
+PARTS = {"digits": pictures, "faces": pictures, "five": five, "sweep": sweep, "authors": authors}
 
 
 def main() -> None:
