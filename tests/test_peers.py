@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from modelab.evaluation.copying import authenticity
 from modelab.evaluation.protocols import kl
 from modelab.evaluation.precision_recall import (error_curve, frechet_distance, histogram_curve,
                                                  pr_curve, precision_recall)
@@ -125,3 +126,19 @@ def test_names_are_not_swapped():
     assert precision_recall(real, lost, K).recall < .75 < precision_recall(real, lost, K).precision
     there, back = pr_curve(real, lost, "clusters", rounds=2), pr_curve(lost, real, "clusters", rounds=2)
     assert there.f(8) < there.f(1 / 8) and back.f(8) > back.f(1 / 8)
+
+
+def test_the_numbers_of_dgm_eval_by_its_formulas():
+    """dgm-eval (Stein et al. 2023) in plain loops: a Fréchet distance of unbiased covariances, prdc's four, and the share of authentic samples."""
+    from scipy.linalg import sqrtm
+    real, fake = (x.double() for x in two_sets())
+    x, y = real.numpy(), fake.numpy()
+    root = sqrtm(np.cov(x, rowvar=False) @ np.cov(y, rowvar=False)).real
+    apart = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(np.cov(x, rowvar=False)) + np.trace(np.cov(y, rowvar=False)) - 2 * np.trace(root)
+    assert frechet_distance(real, fake) == pytest.approx(apart, rel=1e-9)
+
+    far = lambda a, b: np.array([[math.dist(p, q) for q in b] for p in a])
+    between, among = far(x, y), far(x, x)
+    assert four(precision_recall(real, fake, K)) == pytest.approx(from_distances(between, among, far(y, y)), abs=1e-12)
+    nearest, own = between.argmin(0), np.sort(among, 1)[:, 1]
+    assert authenticity(fake, real) == np.mean(between.min(0) > own[nearest])

@@ -283,3 +283,13 @@ def test_ledger_command_tells_stale_from_fresh(tmp_path, monkeypatch, capsys):
     (tmp_path / "LEDGER.md").write_text(EMPTY)
     assert ledger.main([]) == 1 and "+| 0.1 |" in capsys.readouterr().out
     assert ledger.main(["--write"]) == 0 and ledger.main([]) == 0
+
+
+def test_shares_of_the_other_tools_time_and_memory_are_the_recorded_ones():
+    line = next(line for line in readme().splitlines() if "torch-fidelity by the clock" in line)
+    rows = {row["peer"]: row for row in json.loads((ROOT / "benchmarks/peers.json").read_text(encoding="utf-8"))["beside"]}
+    short = lambda share: f"{share:.2f}".removeprefix("0")
+    for peer in ("torch-fidelity", "torchmetrics"):
+        time, memory = short(rows[peer]["share of its clock time"]), short(rows[peer]["share of its memory"])
+        assert time in line and memory in line and line.index(time) < line.index(memory)
+    assert max(gap for row in rows.values() for gap in row["differences"].values()) < 1e-7
