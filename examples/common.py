@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from modelab import Monitor, Report
-from modelab.data.mnist import idx_files, read_idx
+from modelab.data.mnist import idx_files, MNIST, read_idx
+from modelab.data.readers import open_samples
 from modelab.evaluation.report import html_document
 
 
@@ -50,6 +51,27 @@ def digits(size: int, data: str = "") -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
     train, held = order[:first], order[first:]
     return x[train], labels[train], x[held], labels[held]
+
+
+def labelled_pictures(size: int, data: str = "") -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    """Pictures in [-1, 1] for training, their classes (-1: no label), held-out pictures, and the names of the classes.
+
+    Digits as `digits` reads them, unless `data` is a folder with a sub-folder of pictures for each class. There a sub-folder
+    `unlabelled` has pictures of any class. Held out is a fifth of these, or of each class if there are none.
+    """
+    if not data or any(next(Path(data).glob(f"{name}*"), None) for name in MNIST):
+        train, labels, held, _ = digits(size, data)
+        return train, labels, held, [*map(str, range(10))]
+    rows = open_samples(data, size=size)
+    if rows.labels is None or rows.labels.ndim != 1 or len(names := [n for n in rows.label_names if n != "unlabelled"]) < 2:
+        raise SystemExit(f"--data: expected MNIST's files, or a sub-folder of pictures for each class, in {data}")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # the same split for every seed
+    x, folder = rows[order] * 2 - 1, rows.labels[order]
+    labels = torch.tensor([names.index(n) if n in names else -1 for n in rows.label_names])[folder]
+    held, parts = torch.zeros(len(x), dtype=torch.bool), [-1] if (labels < 0).any() else range(len(names))
+    for k in parts:
+        held[(labels == k).nonzero()[:(labels == k).sum() // 5, 0]] = True
+    return x[~held], labels[~held], x[held], names
 
 
 NUMBERS = ["age", "income", "hours"]

@@ -149,3 +149,47 @@ def test_a_table_is_filled_and_classified(tmp_path):
     assert filled[0].shape == (1501, 6) and not (filled[0] == "").any()
     assert np.array_equal(filled[0], filled[1]) and not np.array_equal(filled[0], filled[2])
     assert (tmp_path / "a/report.html").exists() and len((tmp_path / "a/samples.csv").read_text().splitlines()) == 61
+
+
+def pictures(folder: Path, counts: dict[str, int], channels: int = 1) -> Path:
+    """A folder with a sub-folder for each name, of 12×12 pictures with a bright square at the class's own place."""
+    from PIL import Image
+    random = np.random.default_rng(0)
+    for i, (name, n) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for k in range(n):
+            x, at = random.integers(0, 99, (12, 12, channels), dtype=np.uint8), 4 * (i if name != "unlabelled" else k % 3)
+            x[at:at + 4, at:at + 4] += 150
+            Image.fromarray(x.squeeze()).save(folder / name / f"{k}.png")
+    return folder
+
+
+def test_few_labels_takes_a_folder_of_pictures(tmp_path):
+    """Sub-folders are classes; `unlabelled` has all the others. Without it the script hides labels itself. Colours stay."""
+    some = pictures(tmp_path / "some", dict(cat=7, dog=8, hen=9, unlabelled=150), channels=3)
+    whole, one = pictures(tmp_path / "whole", dict(cat=60, dog=50, hen=70)), pictures(tmp_path / "one", dict(cat=9, unlabelled=9))
+    found = run([("few_labels", tmp_path / data.name / "out", f"{SMALL} 25 --size 12 --data {data}") for data in (some, whole, one)])
+    assert [status for status, _ in found[:2]] == [0, 0] and "a sub-folder of pictures for each class" in found[2][0], found
+    assert "24 labels known, of cat, dog, hen; 120 filled in\n" in found[0][1] and "within each label" not in found[0][1]
+    right = re.search(r"21 labels known, of cat, dog, hen; 123 filled in; of all 144 labels now ([\d.]+)% are right", found[1][1])
+    assert float(right[1]) > 95 and "within each label" in found[1][1]
+    assert [torch.load(tmp_path / data.name / "out/samples.pt").shape for data in (some, whole)] == [(60, 3, 12, 12), (60, 1, 12, 12)]
+
+
+def test_fill_table_takes_a_table_of_yours(tmp_path):
+    """Gaps, a column of names, a text that occurs once, and rows without a label."""
+    random, n = np.random.default_rng(0), 400
+    kind = random.integers(0, 2, n)
+    rows = [[f"person {i}", f"{50 + 9 * k + random.normal():.1f}" if i % 9 else "", "once" if i == 5 else ("red", "blue", "")[i % 3],
+             "" if i % 4 == 1 else ("no", "yes")[k]] for i, k in enumerate(kind)]
+    (tmp_path / "t.csv").write_text("\n".join(",".join(row) for row in [["name", "weight", "colour", "member"], *rows]) + "\n")
+    found = run([("fill_table", tmp_path / "out", f"{SMALL} 200 --data {tmp_path / 't.csv'} --target {t}") for t in ("member", "age")])
+    assert found[0][0] == 0, found
+    assert found[1][0] == "--target: expected one of name, weight, colour, member, got 'age'"
+    assert "name is left out: it has 400 different texts" in found[0][1] and "real data" in found[0][1]
+    f1 = re.findall(r"^(?:HexaGAN|gradient boosting): F1 on held-out rows ([\d.]+)$", found[0][1], re.M)
+    assert len(f1) == 2 and min(map(float, f1)) > .8
+    filled = np.loadtxt(tmp_path / "out/filled.csv", str, delimiter=",")
+    assert filled.shape == (n + 1, 3) and [*filled[0]] == ["weight", "colour", "member"] and not (filled == "").any()
+    for i, (_, *row) in enumerate(rows):
+        assert all(was in ("", now) for was, now in zip(row, filled[i + 1])), i
