@@ -302,7 +302,7 @@ print(status, time.perf_counter() - start, time.process_time() - worked, (most[-
 """
 
 
-def big_files(gigabytes: float = 2.) -> dict:
+def big_files(gigabytes: float = 3.) -> dict:
     """`modelab audit` on pictures in bytes: 32×32×3, a tenth of the samples copied from anywhere in the training file."""
     count, random = int(gigabytes * 2 ** 30 / 3072), np.random.default_rng(0)
     basis = random.normal(size=(24, 3072)).astype(np.float32) * 12
