@@ -1,0 +1,174 @@
+"""Walks between the codes of two faces, of which one has a rare attribute, and whose codes lie next to each other. What chapter 2.2 shows.
+
+    python benchmarks/walks.py                   # all parts, about half an hour on one core; goes on where it was stopped
+    python benchmarks/walks.py tune "walks:penalty"    # a part alone, or the games with these words in their name
+
+Three games with the same networks (two hidden layers of 128 units, a latent of 16): BiGAN, BiGAN whose discriminator has R1 (a slope penalty that
+knows no pairs), BiGAN with the pair-wise penalty. `tune` tries three settings of each on seeds 100 and 101 and keeps the one with the most
+`reached`; `walks` trains it on seeds 0 to 7. All rates fall to a hundredth, and nothing is averaged.
+
+A walk goes in eight steps, both ends included, straight from the code of a face without any of the four attributes to the code of one with.
+A picture is *good* within three noise widths of a clean face. (Within five, a plain cross-fade of the two faces would be good at nearly every step.)
+`reached`: share of the last three steps that are good and show the attribute. `middle`: share of the four middle steps that are good.
+`start`, `end`: share of walks whose first picture is good and shows no attribute; whose last is good and shows the attribute.
+`codes`: how often the nearest other code of a face shows the same of all four attributes; 50 faces of each of the twelve modes, two pictures of one
+clean face never compared.
+
+Thresholds, set before the run. Reaching: the interval of the penalty's `reached` lies above that of each other game. Passing: the interval of its
+`middle` lies above the cross-fade's. Grouping: the interval of its `codes` lies above that of the untrained encoder.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from rows import asked, by_seed, known, packed, record
+
+from modelab.data.mixtures import sample_modes
+from modelab.data.pictures import faces
+from modelab.losses.penalties import input_gradient
+from modelab.methods.pairwise import PairwiseBiGAN
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
+
+FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 3000, 3
+PAIRS, WALK, EACH, SAME = 50, 8, 50, .065  # SAME: distance per pixel below which two pictures have one clean face
+
+
+class WithR1(PairwiseBiGAN):
+    """BiGAN with R1 in x on its discriminator, with a weight that stays."""
+    def pair_penalty(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
+        """‖∇D‖²/2 at the real point."""
+        return input_gradient(lambda p: D(p, z), x, lead=2)[1].flatten(2).square().sum(-1) / 2
+
+    def weight_at(self, step: int) -> float:
+        """The same at each step."""
+        return self.weight
+
+
+def games() -> dict[str, dict[str, PairwiseBiGAN]]:
+    """Three settings of each of the three games."""
+    def game(kind: type, weight: float, rate: float, rate_D: float = 0.) -> PairwiseBiGAN:
+        rates = Optimiser({"G": rate, "E": rate, "D": rate_D or rate}, (0., .99), Schedule("cosine", STEPS))
+        return kind(weight=weight, networks=Networks("mlp", width=128, depth=2, latent=16), optimiser=rates)
+    plain = {"rate 1e-3": (1e-3,), "rate 2e-3": (2e-3,), "rate 1e-3, D twice": (1e-3, 2e-3)}
+    weighed = [(1e-3, .1), (1e-3, 1.), (2e-3, .3)]
+    return {"BiGAN": {name: game(PairwiseBiGAN, 0., *rates) for name, rates in plain.items()},
+            "BiGAN with R1": {f"rate {rate:g}, weight {w:g}": game(WithR1, w, rate) for rate, w in weighed},
+            "BiGAN with the penalty": {f"rate {rate:g}, weight {w:g}": game(PairwiseBiGAN, w, rate) for rate, w in weighed}}
+
+
+def ends(modes: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each attribute, faces without any and as many with this one, (PAIRS, 1, 32, 32) each; the same in every call."""
+    g = torch.Generator().manual_seed(1)
+    common = torch.nonzero(~modes.kinds.any(1))[:, 0].tolist()
+    return [(sample_modes(modes, common, PAIRS, generator=g), sample_modes(modes, torch.nonzero(shows)[:, 0].tolist(), PAIRS, generator=g))
+            for shows in modes.kinds.T]
+
+
+def judged(modes: Any, walks: list[torch.Tensor]) -> dict[str, Any]:
+    """The measures of one seed's walks, (PAIRS, WALK, 1, 32, 32) for each attribute."""
+    seen = [[part.view(PAIRS, WALK) for part in modes.assign(x.flatten(0, 1))] for x in walks]
+    shows = [good & modes.kinds[mode, i] for i, (mode, good) in enumerate(seen)]
+    reached = [s[:, -3:].float().mean().item() for s in shows]
+    good = torch.stack([good for _, good in seen])
+    bare = torch.stack([good[:, 0] & ~modes.kinds[mode[:, 0]].any(1) for mode, good in seen])
+    return {"reached": sum(reached) / len(reached), "middle": good[..., 2:6].float().mean().item(), "start": bare.float().mean().item(),
+            "end": torch.stack([s[:, -1] for s in shows]).float().mean().item(), "good by step": good.float().mean((0, 1)).tolist(),
+            "shows by step": torch.stack(shows).float().mean((0, 1)).tolist(), "reached by attribute": reached}
+
+
+def neighbours(modes: Any, encode: Callable) -> torch.Tensor:
+    """Accuracy of the nearest code, one for each run; `encode` makes (runs, n, ·) from pictures."""
+    g = torch.Generator().manual_seed(2)
+    x = torch.cat([sample_modes(modes, [k], EACH, generator=g) for k in range(modes.n_modes)])
+    mode, flat = torch.arange(modes.n_modes).repeat_interleave(EACH), x.flatten(1)
+    same = torch.cdist(flat, flat) / flat.shape[1] ** .5 < SAME
+    return torch.stack([(mode[torch.cdist(c, c).masked_fill(same, torch.inf).argmin(1)] == mode).float().mean() for c in encode(x)])
+
+
+@torch.no_grad()
+def coded(run: Run, x: torch.Tensor) -> torch.Tensor:
+    """Codes (runs, n, latent) of pictures."""
+    x = x.expand(run.runs, *x.shape)
+    turn = SimpleNamespace(x=x, z=run.noise(x.shape[1], run.generators("look")), generator=run.generators("look", 1), **run.players.nets)
+    return run.game.encode(turn)
+
+
+@torch.no_grad()
+def walked(run: Run) -> list[torch.Tensor]:
+    """Walks of all runs, (runs, PAIRS, WALK, 1, 32, 32) for each attribute."""
+    found = []
+    for pair in ends(run.modes):
+        a, b = (coded(run, x) for x in pair)
+        path = torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, WALK)], 2)
+        found.append(run.players.nets["G"](path.flatten(1, 2)).unflatten(1, (PAIRS, WALK)))
+    return found
+
+
+def measured(setting: str, game: PairwiseBiGAN, seeds: int, first: int) -> tuple[dict, list[torch.Tensor]]:
+    """Train; what the walks reach at three times on the way; all measures at the end; and the walks."""
+    modes, spent, way = faces(), 0., []
+    run = Run(game, modes, runs=seeds, seed=first, batch=64, device="cpu")
+    untrained = neighbours(modes, lambda x: coded(run, x))
+    for look in range(1, LOOKS + 1):
+        start = time.process_time()
+        run.step(STEPS * look // LOOKS - run.steps)
+        spent += time.process_time() - start
+        walks = walked(run)
+        found = [judged(modes, [x[r] for x in walks]) for r in range(seeds)]
+        way.append({"steps": run.steps} | {name: round(sum(f[name] for f in found) / seeds, 3) for name in ("reached", "middle", "start", "end")})
+        print(setting, way[-1], round(spent), flush=True)
+    row = {"setting": setting, "steps": STEPS, "seeds": seeds, "cpu_seconds": round(spent), "looks": way}
+    row |= {name: by_seed(f[name] for f in found) for name in ("reached", "middle", "start", "end")}
+    row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "reached by attribute")}
+    row["codes"] = by_seed(neighbours(modes, lambda x: coded(run, x)).tolist())
+    return row | {"untrained codes": by_seed(untrained.tolist())}, walks
+
+
+def tune(only: str) -> Iterator[dict]:
+    """Three settings of each game on two seeds that report nothing."""
+    for game, settings in games().items():
+        for name, made in settings.items():
+            if only in (setting := f"{game}: {name}") and setting not in known(FILE, "tune"):
+                yield measured(setting, made, 2, 100)[0]
+
+
+def walks(only: str) -> Iterator[dict]:
+    """The best setting of each game on eight seeds, with the first walks of seed 0; nothing for a game that is not tuned yet."""
+    tuned, done = known(FILE, "tune"), known(FILE, "walks")
+    for game, settings in games().items():
+        rows = [tuned.get(f"{game}: {name}") for name in settings]
+        if only in game and game not in done and all(rows):
+            best = max(rows, key=lambda row: sum(row["reached"]["by seed"]))["setting"].split(": ")[1]
+            row, walks = measured(game, settings[best], SEEDS, 0)
+            yield row | {"tuned": best, "pictures": packed(torch.stack([x[0, 0] for x in walks]))}
+
+
+def null(only: str) -> Iterator[dict]:
+    """What needs no encoder: the cross-fade of the two faces, and the pixels as codes."""
+    modes = faces()
+    fades = [torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, WALK)], 1) for a, b in ends(modes)]
+    row = {"setting": "cross-fade"} | judged(modes, fades) | {"pictures": packed(torch.stack([x[0] for x in fades]))}
+    yield row | {"codes": round(neighbours(modes, lambda x: x.flatten(1)[None]).item(), 4)}
+
+
+PARTS = {"null": null, "tune": tune, "walks": walks}
+
+
+def main() -> None:
+    """Measure the parts that are asked for, keep the others, record after each row."""
+    for part, only in asked(sys.argv[1:], PARTS):
+        for row in PARTS[part](only):
+            record(FILE, part, row)
+
+
+if __name__ == "__main__":
+    main()
