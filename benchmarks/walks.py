@@ -1,6 +1,6 @@
 """Walks between the codes of two faces, of which one has a rare attribute, and whose codes lie next to each other. What chapter 2.2 shows.
 
-    python benchmarks/walks.py                   # all parts, about half an hour on one core; goes on where it was stopped
+    python benchmarks/walks.py                   # all parts, about a quarter of an hour on one core; goes on where it was stopped
     python benchmarks/walks.py tune "walks:penalty"    # a part alone, or the games with these words in their name
 
 Three games with the same networks (two hidden layers of 128 units, a latent of 16): BiGAN, BiGAN whose discriminator has R1 (a slope penalty that
@@ -38,7 +38,7 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
-FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 3000, 3
+FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 2000, 2
 PAIRS, WALK, EACH, SAME = 50, 8, 50, .065  # SAME: distance per pixel below which two pictures have one clean face
 
 
@@ -58,8 +58,8 @@ def games() -> dict[str, dict[str, PairwiseBiGAN]]:
     def game(kind: type, weight: float, rate: float, rate_D: float = 0.) -> PairwiseBiGAN:
         rates = Optimiser({"G": rate, "E": rate, "D": rate_D or rate}, (0., .99), Schedule("cosine", STEPS))
         return kind(weight=weight, networks=Networks("mlp", width=128, depth=2, latent=16), optimiser=rates)
-    plain = {"rate 1e-3": (1e-3,), "rate 2e-3": (2e-3,), "rate 1e-3, D twice": (1e-3, 2e-3)}
-    weighed = [(1e-3, .1), (1e-3, 1.), (2e-3, .3)]
+    plain = {"rate 0.001": (1e-3,), "rate 0.002": (2e-3,), "rate 0.001, D twice": (1e-3, 2e-3)}
+    weighed = [(1e-3, 1.), (2e-3, 1.), (2e-3, .1)]
     return {"BiGAN": {name: game(PairwiseBiGAN, 0., *rates) for name, rates in plain.items()},
             "BiGAN with R1": {f"rate {rate:g}, weight {w:g}": game(WithR1, w, rate) for rate, w in weighed},
             "BiGAN with the penalty": {f"rate {rate:g}, weight {w:g}": game(PairwiseBiGAN, w, rate) for rate, w in weighed}}
@@ -114,7 +114,7 @@ def walked(run: Run) -> list[torch.Tensor]:
 
 
 def measured(setting: str, game: PairwiseBiGAN, seeds: int, first: int) -> tuple[dict, list[torch.Tensor]]:
-    """Train; what the walks reach at three times on the way; all measures at the end; and the walks."""
+    """Train; what the walks reach halfway and at the end; all measures at the end; and the walks."""
     modes, spent, way = faces(), 0., []
     run = Run(game, modes, runs=seeds, seed=first, batch=64, device="cpu")
     untrained = neighbours(modes, lambda x: coded(run, x))
