@@ -1,6 +1,9 @@
 """modelab.methods.currents: forms and push-forwards against closed forms and differences, bad input, and the game on points and pictures."""
 
 import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +19,10 @@ from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import currents as benchmark  # noqa: E402
 
 
 # forms
@@ -275,3 +282,50 @@ def test_the_first_latent_goes_round():
     step = torch.atan2(path[..., 1], path[..., 0]).diff(dim=-1)
     wound = (torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1) / (2 * math.pi)
     assert (wound - 1).abs().max() < .01
+
+
+# the benchmark: five points, the authors' objective
+
+def of_the_sum(along, mass, f, w=None):
+    """The penalty of the authors' objective at the five points, weight 0.1 of the form."""
+    t = SimpleNamespace(x=benchmark.corners()[None], D=f, W=w, stream=lambda name: [seeded()])
+    return benchmark.Objective(along=along, weight=.1, mass=mass).bounds(t)
+
+
+def test_bounds_of_the_sum_by_hand():
+    a = torch.tensor([1.2, 1.6])
+    points = benchmark.corners() @ a
+    expected = (points.abs() - .5).clamp_min(0).square().mean() + 1
+    assert torch.allclose(of_the_sum("", .5, lambda x: x @ a), expected[None])
+    # with a form the slope counts twice, and 0.1 · curl is added: 0.1 · 3 + 2 · 2 - 1
+    def turning(x):
+        return 1.5 * torch.stack([-x[..., 1], x[..., 0]], -1)[..., None, :]
+    assert torch.allclose(of_the_sum("around", 99., lambda x: x @ a, turning), torch.tensor([3.3 ** 2]), atol=1e-5)
+    # a constant field of length 40 adds 0.1 · 40 · the first number of a random vector to a score of 9
+    def constant(x):
+        return torch.tensor([40., 0.]).expand(*x.shape[:-1], 1, 2)
+    first = random_frames(benchmark.corners()[None], 1, [seeded()])[..., 0, 0]
+    assert torch.allclose(of_the_sum("around", 5., lambda x: 9 + 0 * x.sum(-1), constant), (9 + 4 * first - 5).square().mean(-1))
+
+
+def test_the_authors_turns_batch_and_networks():
+    run = Run(benchmark.FIVE["released, k=1"][0], benchmark.FivePoints(), runs=2, batch=5, device="cpu").step(2)
+    assert run.words == [*["DW"] * 5, "G"] and torch.equal(run.real(5, run.generators("data"))[1], benchmark.corners())
+    assert torch.isfinite(run.losses["DW"]).all() and run.latent == 5
+    shapes = {name: [tuple(w.shape[1:]) for w in net.parameters() if w.shape[1] > 1] for name, net in run.players.nets.items()}
+    assert shapes == {"G": [(6, 250), (250, 250), (250, 250), (250, 2)], "D": [(2, 100), (100, 100), (100, 100), (100, 1)],
+                      "W": [(2, 50), (50, 50), (50, 2)]}
+
+
+def test_hidden_weights_are_as_torch_draws_them():
+    net = benchmark.torch_init(mlp(100, (2,), 400, 1, generator=seeded()))
+    assert .0995 < net.hidden[0].weight.abs().max() <= .1 and .0495 < net.final.weight.abs().max() <= .05
+
+
+def test_orbits_of_a_circle_and_of_a_dot():
+    turn = torch.arange(200) * 2 * math.pi / 200
+    circle = torch.stack([turn.cos(), turn.sin()], 1)
+    found = benchmark.along_orbits(torch.stack([circle, circle.flip(0) / 2, 0 * circle + circle[0]])[:, None])
+    assert found["winding"]["by seed"] == [1, -1, 0]
+    assert found["length"]["by seed"] == pytest.approx([2 * math.pi, math.pi, 0], abs=1e-3)
+    assert found["farthest point"]["by seed"] == pytest.approx([0, .5, 2 * math.sin(.4 * math.pi)], abs=1e-3)
