@@ -43,9 +43,11 @@ import ipywidgets as w
 import pandas as pd
 
 from modelab.core.checks import error_message
-from modelab.core.plotting import axes, image_grid, Picture
+from modelab.core.plotting import (ACCENT, axes, FAKE, image_grid, interval_plot, MISSING, Picture,
+                                   REAL)
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, recorded, recorded_pictures, steps
+from modelab.course.diagrams import flow_diagram
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.coverage import coverage_table, coverages
@@ -346,6 +348,26 @@ exact.tolist(), (bound - exact)[0].item()
 # The critics match the distributions, as in chapter [2.2](../2_inverse/02_bigan.ipynb). There is one for each domain: $D_i$ separates the pairs $(x_i,E_i(x_i))$ from $(s_i,z)$ and from $(x_{ji},E_j(x_j))$.
 #
 # ## Three networks for each domain
+# The picture shows two domains. An encoder takes an example to its code, $z_A=E_A(x_A)$. A decoder gets codes of the *other* domain, and latents $z$ of the prior, which are the same for all domains. A critic gets pairs of an example and the latent that belongs to it. So $D_A$ separates the real pair $(x_A,z_A)$ from the made pairs $(s_A,z)$ and $(x_{BA},z_B)$. (The arrows that carry latents on to the critics are left out.)
+
+# %%
+#| hide-input
+boxes = {"$E_A$": (1.3, 2), "$E_B$": (1.3, 0), "$G_A$": (4.2, 2), "$G_B$": (4.2, 0),
+         "$D_A$": (7.2, 2), "$D_B$": (7.2, 0)}
+values = {"$x_A$": (0, 2), "$x_B$": (0, 0), "$z_A$": (2.6, 2), "$z_B$": (2.6, 0), "$z$": (4.2, 1),
+          "$s_A$ and $x_{BA}$": (5.7, 2), "$s_B$ and $x_{AB}$": (5.7, 0),
+          "$(x_A, z_A)$": (5.7, 2.9), "$(x_B, z_B)$": (5.7, -.9)}
+lines = [("$x_A$", "$E_A$"), ("$x_B$", "$E_B$"), ("$E_A$", "$z_A$"), ("$E_B$", "$z_B$"),
+         ("$z_A$", "$G_B$"), ("$z_B$", "$G_A$"), ("$z$", "$G_A$"), ("$z$", "$G_B$"),
+         ("$G_A$", "$s_A$ and $x_{BA}$"), ("$G_B$", "$s_B$ and $x_{AB}$"),
+         ("$s_A$ and $x_{BA}$", "$D_A$"), ("$s_B$ and $x_{AB}$", "$D_B$"),
+         ("$(x_A, z_A)$", "$D_A$"), ("$(x_B, z_B)$", "$D_B$")]
+Picture(flow_diagram(boxes, values, lines, size=(8, 3.4)),
+        "Two domains with an encoder, a decoder and a critic each. The code of an example of A "
+        "goes into the decoder of B and the other way round; a latent of the prior goes into "
+        "both. Each critic gets real pairs and made ones")
+
+# %% [markdown]
 # Networks here have a run axis, so that eight seeds train at once. Domains can share this axis: three domains and eight seeds are twenty-four networks in one product. There must be at least two domains.
 
 # %%
@@ -922,10 +944,20 @@ def with_pairs(n=500):
 walks = {("turned", 0): alone} | {(world, int(k)): row for world, rows in with_pairs().items()
                                   for k, row in rows.items()}
 shares = {key: torch.tensor(row["matched"]) for key, row in sorted(walks.items())}
-pd.DataFrame({f"{name}, {n} pairs": {"matched": f"{over_seeds(v):.2f}",
-                                     "median": f"{v.median():.2f}",
-                                     "seeds above 0.95": int((v > .95).sum())}
-              for (name, n), v in shares.items()}).T
+
+# %%
+def draw_seeds(ax, rows: dict, most: float = 1):
+    "Each seed as a short upright line below the interval of its row."
+    interval_plot(ax, {name: over_seeds(v, most) for name, v in rows.items()})
+    for place, values in enumerate(rows.values()):
+        ax.plot(values, [place + .25] * len(values), "|", c=FAKE, ms=6)
+
+figure, ax = axes(size=(4.8, 2.4))
+draw_seeds(ax, {f"{name}, {n} pairs": v.tolist() for (name, n), v in shares.items()})
+ax.axvline(.2, c=MISSING, ls=":")
+ax.set(xlabel="share matched (dotted: chance)", xlim=(-.02, 1.02))
+Picture(figure, "Share matched, by set and number of pairs. Turned: 0.25 without pairs, 0.71 with "
+        "two, 0.87 with four, more with eight. Star: 0.56 with four, 0.88 with sixteen")
 
 # %%
 right_maps = {key: int((v > .95).sum()) for key, v in shares.items()}
@@ -981,8 +1013,15 @@ for (name, tried), n in zip(pairs_only().items(), (4, 16)):
     rivals[name, n] = {"unpaired data too": shares[name, n],
                        "pairs only": torch.tensor(max(tried, key=sum)),
                        "copy": copied(run), "line": lined(run)}
-pd.DataFrame({f"{name}, {n} pairs": {k: f"{over_seeds(v):.2f}" for k, v in row.items()}
-              for (name, n), row in rivals.items()})
+
+# %%
+figure, panels = axes(1, 2, size=(3, 1.5), sharey=True)
+for ax, ((name, n), row) in zip(panels, rivals.items()):
+    interval_plot(ax, {key: over_seeds(v) for key, v in row.items()})
+    ax.axvline(.2, c=MISSING, ls=":")
+    ax.set(xlabel="share matched", xlim=(0, 1.02), title=f"{name}, {n} pairs")
+Picture(figure, "Share matched. Turned, four pairs: with unpaired data 0.87, pairs only 0.78, copy "
+        "0.53, line 0.98. Star, sixteen pairs: 0.88, 0.95, 0.93, and line below one half")
 
 # %%
 def more(a, b):
@@ -1002,7 +1041,6 @@ claim("With four pairs more is matched than with unpaired data alone", paper="th
 ahead_of = {rival: ahead(("turned", 4), rival) for rival in ("pairs only", "copy", "line")}
 few = rivals["turned", 4]
 assert fast_mode() or ahead_of["pairs only"].low < 0 and ahead_of["line"].mean < 0
-ahead_of | {"pairs only, ahead of copy": more(few["pairs only"], few["copy"])}
 
 # %%
 def paired_modes(run):
@@ -1067,11 +1105,18 @@ Picture(figure, "Share matched over the number of pairs, turned and star, for th
                 "line stays below one half")
 
 # %%
-pd.DataFrame({f"{name}, {row['pairs']} pairs": {
-    "matched": f"{over_seeds(row['matched']):.2f}", "worst seed": f"{min(row['matched']):.2f}",
-    **{f"ahead of {rival}": f"{more(row['matched'], row[rival]):.2f}"
-       for rival in ("pairs only", "copy", "line")}}
-    for name, rows in curve.items() for row in rows}).T
+figure, panels = axes(1, 2, size=(3.3, 2.2))
+for ax, (name, rows) in zip(panels, curve.items()):
+    for rival, shift in (("pairs only", -.2), ("copy", 0), ("line", .2)):
+        _, colour, form = looks[rival]
+        interval_plot(ax, {str(row["pairs"]): more(row["matched"], row[rival]) for row in rows},
+                      color=colour, mark=form[-1], shift=shift, label=rival)
+    ax.axvline(0, c=MISSING, ls=":")
+    ax.set(title=name, xlabel="share matched, ensemble less rival", ylabel="pairs", xlim=(-.6, .9))
+panels[0].legend(frameon=False, loc="lower center", bbox_to_anchor=(.5, 1.1), ncols=3)
+Picture(figure, "The ensemble less each rival, seed by seed. Turned: ahead of pairs only with two "
+        "and three pairs, never ahead of line. Star: behind pairs only with sixteen pairs, ahead "
+        "of line")
 
 # %%
 by_count = {(name, row["pairs"]): row for name, rows in curve.items() for row in rows}
@@ -1117,7 +1162,17 @@ reached = {f"{name}, {row['pairs']} pairs": {
     for name, needed in (("turned", 2), ("star", 4)) for row in curve[name]}
 assert all(row["seeds above 0.95"] < row["pairs leave one map"] for name, row in reached.items()
            if name not in ("turned, 1 pairs", "turned, 8 pairs"))
-pd.DataFrame(reached).T.round(2)
+
+# %%
+figure, ax = axes(size=(4.8, 2.6))
+for key, colour, mark in (("pairs leave one map", REAL, "o"), ("seeds above 0.95", FAKE, "x")):
+    interval_plot(ax, {name: row[key] for name, row in reached.items()}, color=colour, mark=mark,
+                  label=key)
+ax.set(xlabel="probability, or share of seeds", xlim=(-.03, 1.03))
+ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(.5, 1), ncols=2)
+Picture(figure, "How often the pairs leave one map, and how often a seed is right, by set and "
+        "number of pairs: with two to four pairs in the turned set, and everywhere in the star, "
+        "fewer seeds are right")
 
 # %% [markdown]
 # One pair leaves two maps of the turned set, the right one and a reflection; three seeds of eight found the right one. With two to four pairs, and everywhere in the star, fewer seeds are right than the pairs would allow. There the pairs hold enough information, but the training does not find the map that they determine.
@@ -1188,15 +1243,22 @@ assert fast_mode() or near_code < .1 and min(good[.05]) > .9 and max(good[.3]) <
 
 # %%
 priors = {name: row["whole"] for name, row in results["prior"].items()}
-pd.DataFrame({name: {"good whole examples": f"{over_seeds(v):.2f}", "worst seed": f"{min(v):.2f}"}
-              for name, v in priors.items()}).T
-
-# %%
 late = priors["normal, sampled from codes"]
 differences = {name: more(late, v) for name, v in priors.items() if v is not late}
 assert more(priors["codes"], priors["normal"]).low > .3
 assert over_seeds(priors["normal"]).high < .07
-differences
+
+# %%
+figure, (left, right) = axes(1, 2, size=(3.3, 1.6))
+draw_seeds(left, priors)
+left.set(xlabel="share of good whole examples", xlim=(-.02, 1.02))
+interval_plot(right, {f"sampled from codes less {name}": v for name, v in differences.items()},
+              color=FAKE)
+right.axvline(0, c=MISSING, ls=":")
+right.set(xlabel="difference, seed by seed")
+Picture(figure, "Good whole examples: normal prior 0.05, the same sampled from codes 0.93, trained "
+        "with codes 0.74, authors' image code 0.81. The second is ahead of the first two others; "
+        "the interval to the authors' code holds zero")
 
 # %%
 claim("Trained with a prior of codes, the ensemble samples better than with a normal prior",
@@ -1258,9 +1320,18 @@ works
 # %%
 costs = {name: {m: results["cost"][f"{name}, {m}"] for m in works}
          for name in ("ensemble", "all partners", "each two")}
-pd.DataFrame({f"{name}, {m} domains": {"weights": row["weights"], "ms": round(row["ms"]),
-              "million multiplications": round(row["multiplications"] / 1e6)}
-              for name, by_count in costs.items() for m, row in by_count.items()}).T.astype(int)
+figure, panels = axes(1, 3, size=(2.6, 2.5))
+for ax, key in zip(panels, ("weights", "multiplications", "ms")):
+    for (name, by_count), form, colour in zip(costs.items(), ("-o", "--x", ":s"),
+                                              (REAL, FAKE, ACCENT)):
+        ax.plot(list(by_count), [row[key] for row in by_count.values()], form, c=colour, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="domains", title=f"{key} of a step")
+    ax.set_xticks([*works], [*works], minor=False)
+    ax.minorticks_off()
+panels[0].set_title("weights")
+panels[0].legend(frameon=False)
+Picture(figure, "Over the number of domains: the ensemble and all partners have the same weights, "
+        "each two has more; in multiplications and in milliseconds the ensemble grows least")
 
 # %%
 for m, total in works.items():
@@ -1277,7 +1348,7 @@ assert times["ensemble"] < 4 and times["all partners"] > 8 and times["each two"]
 # %% [markdown]
 # Both rivals take $m-1$ times the work. The last line shows by how much the time of a step grows from two domains to eight. For the ensemble it is less than the factor of four, since all domains are computed in one product.
 #
-# Does one partner in a step suffice? The next table has four complete examples, seeds 0 to 7. *Pairs only* is trained on these alone, and *copy* takes the nearest pair's partner. *Line* is the affine map of the pairs. *All partners* meets all others in each step, for a quarter of the steps, so that it does as much work. (It has the settings of the ensemble. They were not tuned for it.)
+# Does one partner in a step suffice? In the next picture all have four complete examples, seeds 0 to 7. *Pairs only* is trained on these alone, and *copy* takes the nearest pair's partner. *Line* is the affine map of the pairs. *All partners* meets all others in each step, for a quarter of the steps, so that it does as much work. (It has the settings of the ensemble. They were not tuned for it.)
 
 # %%
 grown = results["domains"]
@@ -1286,9 +1357,20 @@ rival_rows = {"pairs only": lambda m: grown[f"pairs only, {m}"]["matched"],
               "line": lambda m: grown[f"ensemble, {m}"]["line"]}
 leads = {m: {f"ahead of {name}": more(grown[f"ensemble, {m}"]["matched"], rival(m))
              for name, rival in rival_rows.items()} for m in (3, 5, 8)}
-pd.DataFrame({f"{m} domains": {"matched": f"{over_seeds(grown[f'ensemble, {m}']['matched']):.2f}",
-                               "worst seed": f"{min(grown[f'ensemble, {m}']['matched']):.2f}"}
-              | {name: f"{v:.2f}" for name, v in leads[m].items()} for m in leads}).T
+
+# %%
+figure, (left, right) = axes(1, 2, size=(3.3, 1.7), sharey=True)
+draw_seeds(left, {f"{m} domains": grown[f"ensemble, {m}"]["matched"] for m in leads})
+left.set(xlabel="share matched", xlim=(0, 1.02))
+for rival, shift in (("pairs only", -.2), ("copy", 0), ("line", .2)):
+    _, colour, form = looks[rival]
+    interval_plot(right, {f"{m} domains": row[f"ahead of {rival}"] for m, row in leads.items()},
+                  color=colour, mark=form[-1], shift=shift, label=rival)
+right.axvline(0, c=MISSING, ls=":")
+right.set(xlabel="ensemble less rival")
+right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+Picture(figure, "With three, five and eight domains nearly all is matched; the ensemble is ahead "
+        "of pairs only and copy by 0.2 to 0.4, and not ahead of line")
 
 # %%
 assert all(v.low > 0 for row in leads.values() for name, v in row.items() if "line" not in name)
@@ -1321,12 +1403,19 @@ def behind(name: str, m: int):
     return more(shared[f"ensemble, {m}"]["matched"], shared[f"{name}, {m}"]["matched"])
 
 ways_to_share = ("ensemble", "each two", "one network")
-pd.DataFrame({f"{name}, {m} domains": {
-    "weights": f"{shared[f'{name}, {m}']['weights']:,}",
-    "matched": f"{over_seeds(shared[f'{name}, {m}']['matched']):.2f}",
-    "worst seed": f"{min(shared[f'{name}, {m}']['matched']):.2f}",
-    "ensemble ahead by": f"{behind(name, m):.2f}" if name != "ensemble" else ""}
-    for m in (3, 5) for name in ways_to_share}).T
+
+# %%
+figure, panels = axes(2, 2, size=(3.3, 1.3), sharex="col")
+for (left, right), m in zip(panels, (3, 5)):
+    draw_seeds(left, {name: shared[f"{name}, {m}"]["matched"] for name in ways_to_share})
+    left.set_title(f"{m} domains")
+    interval_plot(right, {f"less {name}": behind(name, m) for name in ways_to_share[1:]},
+                  color=FAKE)
+    right.axvline(0, c=MISSING, ls=":")
+left.set(xlabel="share matched", xlim=(0, 1.02))
+right.set(xlabel="ensemble less another")
+Picture(figure, "Share matched with three and with five domains: one network is ahead of the "
+        "ensemble both times, each two has a higher mean")
 
 # %%
 for m in (3, 5):
@@ -1377,7 +1466,7 @@ def chain(n=500):
 chained = chain()
 ways = {name: over_seeds(v) for name, v in chained.items()}
 above = {name: sum(a > .95 for a in v) for name, v in chained.items()}
-ways | {"seeds above 0.95": above}
+above
 
 # %%
 assert fast_mode() or above["A to C"] == 7 and abs(min(chained["A to C"]) - .2) < .02
@@ -1389,7 +1478,7 @@ claim("Domains that were never seen together are matched through a third", paper
       holds=ways["A to C"].low > over_seeds(shares["turned", 0]).high)
 
 # %% [markdown]
-# A is matched with C for seven seeds of eight. In the eighth the share is a fifth, as for a reflection. Is the ensemble needed for this? Three rivals have the same pairs. The same networks learn from the pairs alone, with the rate that the benchmark chose for them. They translate A to C directly, or to B first and then to C. And two affine maps are composed, from A to B and from B to C.
+# The numbers count the seeds that match more than 95 % in each direction. A is matched with C for seven seeds of eight. In the eighth the share is a fifth, as for a reflection. Is the ensemble needed for this? Three rivals have the same pairs. The same networks learn from the pairs alone, with the rate that the benchmark chose for them. They translate A to C directly, or to B first and then to C. And two affine maps are composed, from A to B and from B to C.
 
 # %%
 class ChainAlone(Chain):
@@ -1436,8 +1525,14 @@ assert fast_mode() or lead["pairs only"].low > 0 and min(by_lines) > .99
 assert fast_mode() or lead["pairs only, through B"].low < 0 < lead["pairs only, through B"].mean
 
 # %%
-pd.DataFrame({name: {"A to C": f"{over_seeds(v):.2f}", "ensemble ahead by": f"{lead[name]:.2f}"}
-              for name, v in rivals_of_chain.items()}).T
+figure, (left, right) = axes(1, 2, size=(3.3, 1.6))
+draw_seeds(left, {"ensemble": chained["A to C"]} | rivals_of_chain)
+left.set(xlabel="A to C, share matched", xlim=(-.02, 1.02))
+interval_plot(right, {f"less {name}": v for name, v in lead.items()}, color=FAKE)
+right.axvline(0, c=MISSING, ls=":")
+right.set(xlabel="ensemble less another")
+Picture(figure, "A to C: ensemble 0.90, pairs only 0.27, pairs only through B 0.69, lines 1. The "
+        "ensemble's lead is above zero only against pairs only")
 
 # %% [markdown]
 # The ensemble is clearly ahead of the direct translation of *pairs only*. A likely reason, which we have not tested: the pairs alone do not make the codes of A and of C agree, while the critics compare the codes of every domain with one prior. The composed affine maps match everything, on all eight seeds. Through B, the networks on the pairs alone match more than directly, and the interval of the ensemble's lead holds zero.
@@ -1452,12 +1547,6 @@ def of_pictures(name, what="matched"):
 
 {name: (of_pictures(name).mean, of_pictures(name, "error").mean)
  for name in ("true views", "another digit")}
-
-# %%
-pd.DataFrame({f"{k} pairs": {name: f"{of_pictures(f'{name}, {k}'):.2f}"
-                             for name in ("ensemble", "pairs only", "copy", "line")
-                             if f"{name}, {k}" in pictures}
-              for k in (0, 30, 100)}).T.fillna("")
 
 # %%
 def sheet_of(k: int):
@@ -1476,14 +1565,28 @@ Picture(figure, "Ten digits, and below them their translations to negatives and 
 def lead_of(rival: str, k: int):
     return more(pictures[f"ensemble, {k}"]["matched"], pictures[f"{rival}, {k}"]["matched"])
 
-lead_table = {f"ahead of {rival}, {k} pairs": lead_of(rival, k)
+lead_table = {f"less {rival}, {k} pairs": lead_of(rival, k)
               for k in (30, 100) for rival in ("pairs only", "copy", "line")}
 assert all(v.low > 0 for name, v in lead_table.items() if "line" not in name)
 assert of_pictures("ensemble, 0").low < .1 < of_pictures("ensemble, 0").high < .2
 assert max(pictures["ensemble, 0"]["matched"]) < .25
 assert min(pictures["ensemble, 30"]["matched"]) > .9
 assert all(v.high < 0 for name, v in lead_table.items() if "line" in name)
-pd.DataFrame({name: {"difference": f"{v:.2f}"} for name, v in lead_table.items()}).T
+
+# %%
+rivals_on_pictures = {f"{name}, {k} pairs": of_pictures(f"{name}, {k}") for k in (0, 30, 100)
+                      for name in ("ensemble", "pairs only", "copy", "line")
+                      if f"{name}, {k}" in pictures}
+figure, (left, right) = axes(1, 2, size=(3.5, 2.4))
+interval_plot(left, rivals_on_pictures)
+for bound in ("true views", "another digit"):
+    left.axvline(of_pictures(bound).mean, c=MISSING, ls=":")
+left.set(xlabel="share matched (dotted: chance, true views)", xlim=(0, 1.02))
+interval_plot(right, lead_table, color=FAKE)
+right.axvline(0, c=MISSING, ls=":")
+right.set(xlabel="ensemble less rival")
+Picture(figure, "Digits in three styles: the ensemble matches 0.12 without pairs, 0.94 with thirty "
+        "and 0.97 with a hundred; it is ahead of pairs only and copy, and behind line")
 
 # %%
 claim("Unpaired pictures improve on the same networks trained on thirty pairs alone",
