@@ -1,4 +1,4 @@
-"""Walks between the codes of two faces, of which one has a rare attribute, and whose codes lie next to each other. What chapter 2.2 shows.
+"""Walks between the codes of two faces, of which one has a rare attribute, and whose codes lie next to each other. What chapter 2.3 shows.
 
     python benchmarks/walks.py                   # all parts, about a quarter of an hour on one core; goes on where it was stopped
     python benchmarks/walks.py tune "walks:penalty"    # a part alone, or the games with these words in their name
