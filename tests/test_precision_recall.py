@@ -1,6 +1,10 @@
 """modelab.evaluation.precision_recall: exact against definitions, right on ties and copies, named errors, the same answer twice."""
 
+import importlib
+import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,10 @@ from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.precision_recall import (density_coverage, error_curve, frechet_distance,
                                                  histogram_curve, neighbourhood_companions, pr_curve,
                                                  precision_recall)
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+classes = importlib.import_module("precision_recall")
 
 
 def by_definition(real, fake, k):
@@ -262,6 +270,61 @@ def test_frechet_distance_of_copies_few_examples_and_numbers():
 def test_frechet_distance_refuses(real, fake, named):
     with pytest.raises((TypeError, ValueError), match=named):
         frechet_distance(real, fake)
+
+
+# the paper's experiment on MNIST: benchmarks/precision_recall.py, and what it recorded
+
+ROWS = {(row["space"], row["q"]): row for row in json.loads((BENCHMARKS / "precision_recall.json").read_text(encoding="utf-8"))["classes"]}
+
+
+@pytest.mark.parametrize("q", range(1, 10))
+def test_the_ideal_curve_of_classes_is_a_rectangle(q):
+    curve, (precision, recall) = classes.ideal_curve(q), classes.ideal(q)
+    assert (precision, recall) == (min(1, 5 / q), min(1, q / 5))
+    assert torch.allclose(curve.precision, (curve.slopes * recall).clamp(max=precision), rtol=1e-9)
+    assert torch.allclose(curve.recall, (precision / curve.slopes).clamp(max=recall), rtol=1e-9)
+    for beta in (1 / 8, 8):  # the best point of a rectangle is its corner
+        assert curve.f(beta) == pytest.approx((1 + beta ** 2) * precision * recall / (beta ** 2 * precision + recall), abs=2e-3)
+    assert curve.area == pytest.approx(precision * recall, abs=2e-3)
+
+
+def test_the_record_is_whole():
+    assert set(ROWS) == {(space, q) for space in classes.SPACES for q in range(1, 10)}
+    for row in ROWS.values():
+        assert (row["draws"], row["n"]) == (8, 2000)
+        for name in (*classes.curves(), "balls"):
+            numbers = [v["by seed"] for k, v in row[name].items() if k != "curve"]
+            assert all(len(v) == 8 and 0 <= min(v) and max(v) <= 1 for v in numbers) and len(numbers) == (2 if name == "balls" else 4)
+            if name != "balls":
+                precision, recall = (torch.tensor(row[name]["curve"][k]) for k in ("precision", "recall"))
+                assert len(precision) == 26 and (precision.diff() >= 0).all() and (recall.diff() <= 0).all()
+
+
+def mnist_or_skip():
+    try:
+        return classes.training_digits()
+    except FileNotFoundError:
+        pytest.skip("no MNIST files in the folder that MODELAB_DATA names")
+
+
+@pytest.mark.parametrize("q", (1, 5, 8))
+def test_both_sides_have_equal_parts_of_their_classes_and_no_picture_in_common(q):
+    images, labels = mnist_or_skip()
+    label_of = {picture.numpy().tobytes(): int(label) for picture, label in zip(images, labels)}
+    real, fake = ([x.add(1).mul(127.5).round().byte().numpy().tobytes() for x in side] for side in classes.sides(q, 600, seeded()))
+    for side, k in ((real, 5), (fake, q)):
+        counts = torch.bincount(torch.tensor([label_of[x] for x in side]), minlength=10)
+        assert counts.sum() == 600 and (counts[k:] == 0).all() and (counts[:k] - 600 / k).abs().max() < 1
+    assert not set(real) & set(fake)
+
+
+def test_a_recorded_draw_comes_again():
+    mnist_or_skip()
+    g = seeded(2000)  # of q = 2, the first draw
+    real, fake = (x.flatten(1) for x in classes.sides(2, classes.N, g))
+    found = classes.four(classes.curves()["linear"](real, fake, generator=g))
+    kept = ROWS["pixels", 2]["linear"]
+    assert {k: v for k, v in found.items()} == pytest.approx({k: kept[k]["by seed"][0] for k in found}, abs=5e-3)
 
 
 def test_it_runs_on_a_gpu(cuda):
