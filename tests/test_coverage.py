@@ -529,12 +529,12 @@ def test_an_unknown_measure_is_refused():
         coverage(GRID.centers, GRID).interval("kll")
 
 
-def test_rule_of_three_and_wilson():
+def test_rule_of_three_and_an_exact_share():
     c = coverage(impostor(3000, range(20)), GRID)
     seen = c.interval("captured")
     assert (seen.low, seen.high) == (20, pytest.approx(20 - math.log(.05)))
-    wilson = stats.binomtest(round(c.high_quality * 3000), 3000).proportion_ci(method="wilson")
-    assert c.interval("high_quality").low == pytest.approx(wilson.low) and c.interval("high_quality").high == pytest.approx(wilson.high)
+    exact = stats.binomtest(round(c.high_quality * 3000), 3000).proportion_ci(method="exact")
+    assert c.interval("high_quality").low == pytest.approx(exact.low) and c.interval("high_quality").high == pytest.approx(exact.high)
 
 
 @pytest.mark.parametrize("weights, n", [(np.ones(200), 500), (np.ones(200), 5000), (np.exp(-np.arange(200) / 20), 1000),
@@ -554,7 +554,7 @@ def test_intervals_hold_the_expected_score(weights, n):
 def test_one_table_for_one_for_many_and_by_name():
     runs = coverages(torch.stack([impostor(500, range(k)) for k in (20, 25, 25)]), GRID)
     one, many, named = repr(coverage_table(runs[0])), repr(coverage_table(runs)), repr(coverage_table({"a<b": runs, "mine": runs[0]}))
-    assert "score [95 %]" in one and "mean of 3 runs" in many and all(s in one and s in many for s in ("floor", "ceiling", "null"))
+    assert "score [≥ 95 %]" in one and "mean of 3 runs" in many and all(s in one and s in many for s in ("floor", "ceiling", "null"))
     assert "Not captured: 20, 21, 22, 23, 24" in one and "23.3 [" in many and "(2 of 3)" in many
     assert all(word in named for word in ("a<b", "mine", "floor", "null")) and "a&lt;b" in coverage_table({"a<b": runs})._repr_html_()
     assert repr(runs) == many and "<table>" in runs[0]._repr_html_() and "98.9 %" in one

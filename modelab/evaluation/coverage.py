@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..core.checks import check_batch, check_choice, check_number, refuse_bytes
 from ..core.plotting import FAKE, REAL
-from ..core.statistics import Interval, interval, wilson_interval
+from ..core.statistics import Interval, interval
 from ..data.mixtures import Mixture
 from .protocols import PROTOCOLS, Protocol
 from .reference_law import (ReferenceLaw, assign_modes, cached_per_set,
@@ -107,7 +107,7 @@ class Coverage(_ShownAsTable):
         return {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
 
     def interval(self, name: str,  # a measure, such as "kl"
-                 confidence: float = .95,  # chance that it holds the expected score at this n
+                 confidence: float = .95,  # least chance that it holds the expected score at this n
                  ) -> SampleInterval:
         "A measure with an interval for what this generator scores on average at as many samples."
         value = getattr(self, check_choice("name", name, MEASURES))
@@ -115,7 +115,7 @@ class Coverage(_ShownAsTable):
         if not math.isfinite(value + self.n):
             return SampleInterval(value, value, value, self.n)
         if name == "high_quality":
-            low, high = wilson_interval(value, self.n, 1 - 2 * tail)
+            low, high = self._quality_limits(tail)
         elif name == "spread":
             low, high = self._spread_limits(tail)
         elif name == "captured" and not self.protocol.least:
@@ -124,6 +124,13 @@ class Coverage(_ShownAsTable):
             low, high = self._redrawn_limits(name, tail)
         low, high = min(max(low, 0.0), value), max(min(high, self._largest(name)), value)
         return SampleInterval(value, low, high, self.n)
+
+    def _quality_limits(self, tail: float) -> tuple[float, float]:
+        "Limits of the share of good samples (Clopper and Pearson 1934)."
+        from scipy.special import betaincinv
+        k, n = self.counts.sum().item(), self.n
+        return (float(betaincinv(k, n - k + 1, tail)) if k else 0.,
+                float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
 
     def _spread_limits(self, tail: float) -> tuple[float, float]:
         "Limits of the spread: m points in d dimensions have d (m - 1) degrees of freedom."
@@ -140,25 +147,40 @@ class Coverage(_ShownAsTable):
         return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 
     def _redrawn_limits(self, name: str, tail: float) -> tuple[float, float]:
-        "Limits of a measure from redraws that are moved so that they centre on its value."
-        drawn = self._redrawn[name]
-        finite = drawn[drawn.isfinite()]
-        if not len(finite):
+        "Limits of a measure from the larger standard error of two kinds of redraws."
+        drawn = [scores[name] for scores in self._redrawn]
+        finite = [x[x.isfinite()] for x in drawn]
+        if min(map(len, finite)) < 2:
             return -math.inf, math.inf
-        ends = finite.quantile(torch.tensor([tail, 1 - tail]).double())
-        low, high = (getattr(self, name) - finite.mean() + ends).tolist()
-        return low, high if len(finite) == len(drawn) else math.inf
+        half = NormalDist().inv_cdf(1 - tail) * max(x.std().item() for x in finite)
+        value, half = getattr(self, name), half + (name == "captured") / 2
+        return value - half, value + half if sum(map(len, finite)) == sum(map(len, drawn)) else math.inf
 
-    @functools.cached_property
-    def _redrawn(self) -> dict[str, Tensor]:
-        "Scores of 400 redraws of the tally, pulled towards the set's law where that explains it."
+    def _pulled_law(self) -> Tensor:
+        "Shares of the tally, pulled towards the set's law where that explains them."
         p = self.tally / self.n
         goal = torch.where(p > 0, self.law.real, 0)
         goal = goal / goal.sum() if goal.sum() > 0 else p
         chi2 = (self.n * torch.where(p > 0, (p - goal).square() / goal, 0).sum()).clamp_min(1e-9)
         keep = (1 - ((p > 0).sum() - 1) / chi2).clamp_min(0).sqrt()
-        tallies = draw_tallies(goal + keep * (p - goal), self.n, 400)
-        return mode_scores(tallies, self.law, self.protocol)
+        return goal + keep * (p - goal)
+
+    def _open_law(self) -> Tensor:
+        "Shares of the tally, with a share for the modes that were not seen."
+        p, counts = self.tally / self.n, self.protocol.counts(self.tally, self.law.judged)[1]
+        unseen = torch.where(self.counts == 0, self.law.real[1], 0)
+        if not unseen.sum() > 0:
+            return p
+        fresh = min(1., max(3, int((counts == 1).sum())) / self.n)
+        p = (1 - fresh) * p
+        p[1] += fresh * unseen / unseen.sum()
+        return p
+
+    @functools.cached_property
+    def _redrawn(self) -> list[dict[str, Tensor]]:
+        "Scores of 400 redraws of the tally from each of two laws."
+        return [mode_scores(draw_tallies(p, self.n, 400), self.law, self.protocol)
+                for p in (self._pulled_law(), self._open_law())]
 
 
 # %% ../../nbs/6_workshop/22_counting.ipynb #ab985d69
@@ -236,9 +258,11 @@ def _comparable(coverages: Any) -> list[Coverage]:
 # %% ../../nbs/6_workshop/22_counting.ipynb #27342a35
 def coverage_table(coverages: Coverage | Sequence[Coverage] | Mapping[str, Any],
                    ) -> Table:
-    """Measures with 95 % intervals beside floor, ceiling and null.
+    """Measures with intervals beside floor, ceiling and null.
 
     `coverages` is one, or one per run, or a dict of either by name, which gives one row per name.
+    The interval of one run holds the expected score with a chance of at least 95 %. The interval
+    over runs is Student's: its chance is 95 % if the scores of the runs are normal.
     """
     if isinstance(coverages, Mapping):
         groups = {str(k): _comparable(v) for k, v in coverages.items()} or _comparable([])
@@ -277,8 +301,8 @@ def _table_of_one(group: list[Coverage]) -> Table:
     if sides and runs == 1 and c.missing:
         more = " …" * (len(c.missing) > 12)
         note = f"Not captured: {', '.join(map(str, c.missing[:12]))}{more}. " + note
-    head = ("", "score [95 %]" if runs == 1 else f"mean of {runs} runs [95 %]", *sides)
-    return Table(title, (head, *rows), note)
+    score = "score [≥ 95 %]" if runs == 1 else f"mean of {runs} runs [95 % if normal]"
+    return Table(title, (("", score, *sides), *rows), note)
 
 # %% ../../nbs/6_workshop/22_counting.ipynb #2aafdc32
 def _from_scores(scores: Mapping[str, Tensor], tally: Tensor, spreads: Tensor, modes: Any,

@@ -69,7 +69,7 @@ from torch import Tensor
 
 from modelab.core.checks import check_batch, check_choice, check_number, refuse_bytes
 from modelab.core.plotting import FAKE, REAL
-from modelab.core.statistics import Interval, interval, wilson_interval
+from modelab.core.statistics import Interval, interval
 from modelab.data.mixtures import Mixture
 from modelab.evaluation.protocols import PROTOCOLS, Protocol
 from modelab.evaluation.reference_law import (ReferenceLaw, assign_modes, cached_per_set,
@@ -556,13 +556,13 @@ def _largest(self: Coverage, name: str) -> float:
     return {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
 
 # %% [markdown]
-# `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap).
+# `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap). Chapter [0.4](../0_start/04_coverage.ipynb) shows how often each interval holds the expected score: in 95 % of draws or more.
 
 # %%
 #| export
 @patch
 def interval(self: Coverage, name: str,  # a measure, such as "kl"
-             confidence: float = .95,  # chance that it holds the expected score at this n
+             confidence: float = .95,  # least chance that it holds the expected score at this n
              ) -> SampleInterval:
     "A measure with an interval for what this generator scores on average at as many samples."
     value = getattr(self, check_choice("name", name, MEASURES))
@@ -570,7 +570,7 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
     if not math.isfinite(value + self.n):
         return SampleInterval(value, value, value, self.n)
     if name == "high_quality":
-        low, high = wilson_interval(value, self.n, 1 - 2 * tail)
+        low, high = self._quality_limits(tail)
     elif name == "spread":
         low, high = self._spread_limits(tail)
     elif name == "captured" and not self.protocol.least:
@@ -579,6 +579,19 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
         low, high = self._redrawn_limits(name, tail)
     low, high = min(max(low, 0.0), value), max(min(high, self._largest(name)), value)
     return SampleInterval(value, low, high, self.n)
+
+# %% [markdown]
+# High quality is a share of independent samples. Its limits are the exact ones of Clopper and Pearson (1934): the smallest and the largest share for which a count so far from the expected one is not too rare. They hold the share with a chance of at least 95 %. Wilson's interval is a little shorter, but has 95 % only on average over shares ([0.2](../0_start/02_evidence.ipynb)).
+
+# %%
+#| export
+@patch
+def _quality_limits(self: Coverage, tail: float) -> tuple[float, float]:
+    "Limits of the share of good samples (Clopper and Pearson 1934)."
+    from scipy.special import betaincinv
+    k, n = self.counts.sum().item(), self.n
+    return (float(betaincinv(k, n - k + 1, tail)) if k else 0.,
+            float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
 
 # %% [markdown]
 # The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation.
@@ -607,37 +620,64 @@ def _captured_limits(self: Coverage, tail: float) -> tuple[float, float]:
     return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 
 # %% [markdown]
-# The other limits are quantiles of the scores of redrawn tallies, shifted so that their mean is the score.
+# The other limits lie equally far from the score on both sides: $z$ standard errors. The standard error is that of redrawn tallies. Tallies are redrawn from two laws, and the larger of the two standard errors counts. A mode count is a whole number, so half a mode is added. If a redraw has an infinite score, as the forward KL may, there is no upper limit.
 
 # %%
 #| export
 @patch
 def _redrawn_limits(self: Coverage, name: str, tail: float) -> tuple[float, float]:
-    "Limits of a measure from redraws that are moved so that they centre on its value."
-    drawn = self._redrawn[name]
-    finite = drawn[drawn.isfinite()]
-    if not len(finite):
+    "Limits of a measure from the larger standard error of two kinds of redraws."
+    drawn = [scores[name] for scores in self._redrawn]
+    finite = [x[x.isfinite()] for x in drawn]
+    if min(map(len, finite)) < 2:
         return -math.inf, math.inf
-    ends = finite.quantile(torch.tensor([tail, 1 - tail]).double())
-    low, high = (getattr(self, name) - finite.mean() + ends).tolist()
-    return low, high if len(finite) == len(drawn) else math.inf
+    half = NormalDist().inv_cdf(1 - tail) * max(x.std().item() for x in finite)
+    value, half = getattr(self, name), half + (name == "captured") / 2
+    return value - half, value + half if sum(map(len, finite)) == sum(map(len, drawn)) else math.inf
 
 # %% [markdown]
-# The 400 tallies are drawn from shares between the observed ones and the set's own law. If the two differ by chance only, the shares are close to the law. So chance differences of the sample are not counted a second time in the redraws.
+# The first of the two laws lies between the observed shares and the set's own law. If the two differ by chance only, it is close to the set's law. So chance differences of the sample are not counted a second time in the redraws.
 
 # %%
 #| export
 @patch
-@functools.cached_property
-def _redrawn(self: Coverage) -> dict[str, Tensor]:
-    "Scores of 400 redraws of the tally, pulled towards the set's law where that explains it."
+def _pulled_law(self: Coverage) -> Tensor:
+    "Shares of the tally, pulled towards the set's law where that explains them."
     p = self.tally / self.n
     goal = torch.where(p > 0, self.law.real, 0)
     goal = goal / goal.sum() if goal.sum() > 0 else p
     chi2 = (self.n * torch.where(p > 0, (p - goal).square() / goal, 0).sum()).clamp_min(1e-9)
     keep = (1 - ((p > 0).sum() - 1) / chi2).clamp_min(0).sqrt()
-    tallies = draw_tallies(goal + keep * (p - goal), self.n, 400)
-    return mode_scores(tallies, self.law, self.protocol)
+    return goal + keep * (p - goal)
+
+# %% [markdown]
+# The second law is the observed shares themselves, with room for modes that were not seen. A sample whose mode was seen once may as well have been of another mode. So the share of such samples estimates the share of all modes that were not seen (Good 1953). It is taken as three samples at least, because modes with a share of $3/n$ may be unseen by chance (the rule of three). It is divided among these modes as in the set's law. Without this room, the standard errors are too small if modes are rare, and zero if only one mode was seen.
+
+# %%
+#| export
+@patch
+def _open_law(self: Coverage) -> Tensor:
+    "Shares of the tally, with a share for the modes that were not seen."
+    p, counts = self.tally / self.n, self.protocol.counts(self.tally, self.law.judged)[1]
+    unseen = torch.where(self.counts == 0, self.law.real[1], 0)
+    if not unseen.sum() > 0:
+        return p
+    fresh = min(1., max(3, int((counts == 1).sum())) / self.n)
+    p = (1 - fresh) * p
+    p[1] += fresh * unseen / unseen.sum()
+    return p
+
+# %% [markdown]
+# From each law 400 tallies are drawn.
+
+# %%
+#| export
+@patch
+@functools.cached_property
+def _redrawn(self: Coverage) -> list[dict[str, Tensor]]:
+    "Scores of 400 redraws of the tally from each of two laws."
+    return [mode_scores(draw_tallies(p, self.n, 400), self.law, self.protocol)
+            for p in (self._pulled_law(), self._open_law())]
 
 # %% [markdown]
 # ## Tables
@@ -743,9 +783,11 @@ def _comparable(coverages: Any) -> list[Coverage]:
 #| export
 def coverage_table(coverages: Coverage | Sequence[Coverage] | Mapping[str, Any],
                    ) -> Table:
-    """Measures with 95 % intervals beside floor, ceiling and null.
+    """Measures with intervals beside floor, ceiling and null.
 
     `coverages` is one, or one per run, or a dict of either by name, which gives one row per name.
+    The interval of one run holds the expected score with a chance of at least 95 %. The interval
+    over runs is Student's: its chance is 95 % if the scores of the runs are normal.
     """
     if isinstance(coverages, Mapping):
         groups = {str(k): _comparable(v) for k, v in coverages.items()} or _comparable([])
@@ -796,8 +838,8 @@ def _table_of_one(group: list[Coverage]) -> Table:
     if sides and runs == 1 and c.missing:
         more = " …" * (len(c.missing) > 12)
         note = f"Not captured: {', '.join(map(str, c.missing[:12]))}{more}. " + note
-    head = ("", "score [95 %]" if runs == 1 else f"mean of {runs} runs [95 %]", *sides)
-    return Table(title, (head, *rows), note)
+    score = "score [≥ 95 %]" if runs == 1 else f"mean of {runs} runs [95 % if normal]"
+    return Table(title, (("", score, *sides), *rows), note)
 
 # %% [markdown]
 # ## The public functions
