@@ -1249,13 +1249,12 @@ assert more(priors["codes"], priors["normal"]).low > .3
 assert over_seeds(priors["normal"]).high < .07
 
 # %%
-figure, (left, right) = axes(1, 2, size=(3.3, 1.6))
+figure, (left, right) = axes(1, 2, size=(3.9, 1.6))
 draw_seeds(left, priors)
 left.set(xlabel="share of good whole examples", xlim=(-.02, 1.02))
-interval_plot(right, {f"sampled from codes less {name}": v for name, v in differences.items()},
-              color=FAKE)
+interval_plot(right, {f"less {name}": v for name, v in differences.items()}, color=FAKE)
 right.axvline(0, c=MISSING, ls=":")
-right.set(xlabel="difference, seed by seed")
+right.set(xlabel="share if sampled from codes, less another")
 Picture(figure, "Good whole examples: normal prior 0.05, the same sampled from codes 0.93, trained "
         "with codes 0.74, authors' image code 0.81. The second is ahead of the first two others; "
         "the interval to the authors' code holds zero")
