@@ -57,7 +57,7 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 FILE = Path(__file__).with_suffix(".json")
-TUNING, STEPS, PICTURE_STEPS, SAMPLES = 400, 1200, 300, 2000
+TUNING, STEPS, PICTURE_STEPS, SAMPLES = 400, 1200, 200, 2000
 ARMS = {"both": ("local", "GD"), "neither": ("local", ""), "dense G, attention in D": ("dense", "D"), "G": ("local", "G"),
         "D": ("local", "D")}  # the kind of G, and who has attention
 
