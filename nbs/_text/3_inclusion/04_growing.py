@@ -44,6 +44,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, steps
+from modelab.course.diagrams import flow_diagram
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits, stacked_digits
 from modelab.methods.minimax import Minimax
@@ -169,7 +170,7 @@ assert torch.allclose(fade_pictures(x, 2, 1, 0.), fade_pictures(x, 2, 0), atol=1
 assert torch.equal(fade_pictures(x, 2, 2, 1.), x)
 
 # %%
-figure, ax = axes(size=(6.4, 1.1))
+figure, ax = axes(size=(7.2, 1.8))
 one = digits().sample(1, torch.Generator().manual_seed(3))
 shares = (0., .25, .5, .75, 1.)
 row = torch.cat([fade_pictures(one, 1, 1, alpha) for alpha in shares])[:, 0]
@@ -418,6 +419,29 @@ error_message(minibatch_deviation, torch.zeros(6, 1, 4, 4))
 
 # %% [markdown]
 # ## Networks that grow
+# The diagram shows both players while a level fades in. The new block of $G$ makes a picture of the new side. The older blocks make a small one, which is enlarged. The share $\alpha$ mixes the two. In $D$ the features of the new block are mixed in the same way with those of the averaged picture.
+
+# %%
+#| hide-input
+networks = {"older blocks of G": (1.9, 0), "new block of G": (4.2, .8),
+            "new block of D": (8.4, .8), "older blocks of D": (12.9, 0)}
+values = {"latent z": (0, 0), "small picture, enlarged": (4.2, -.8),
+          "picture, mixed": (6.3, 0), "picture, averaged": (8.4, -.8),
+          "features, mixed": (10.5, 0), "logit": (14.7, 0)}
+arrows = [("latent z", "older blocks of G"), ("older blocks of G", "new block of G"),
+          ("older blocks of G", "small picture, enlarged"),
+          ("new block of G", "picture, mixed"),
+          ("small picture, enlarged", "picture, mixed"),
+          ("picture, mixed", "new block of D"), ("picture, mixed", "picture, averaged"),
+          ("new block of D", "features, mixed"),
+          ("picture, averaged", "features, mixed"),
+          ("features, mixed", "older blocks of D"), ("older blocks of D", "logit")]
+figure = flow_diagram(networks, values, arrows, size=(10.4, 2.5))
+Picture(figure, "While a level fades in, G's picture is a mix of that of its new block and the "
+        "enlarged one of its older blocks. D's features are a mix of those of its new block and "
+        "those of the averaged picture")
+
+# %% [markdown]
 # Both players share this: they know their level, and how far it has faded in. In a run the step says so (`takes_moment`, chapter [0.5](../0_start/05_networks.ipynb)); outside one, you say it.
 
 # %%
