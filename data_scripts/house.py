@@ -13,6 +13,7 @@ What is measured:
   what they answer; and to an `if`, a loop or a `with` around nothing but these. What a signature declares costs no line.
 - Tuple assignments: `a, b = x, y`, for 1,000 code lines of the package.
 - Long lines: over 100 columns, in the modules and in the code cells of the notebooks; generated lines are left out.
+- Words per code line, in lessons: words of text cells over lines of code (no graders, comments or blank lines).
 - Layers: what `layers.py` finds.
 """
 
@@ -35,6 +36,8 @@ from run_notebooks import ROOT, notebooks
 MEDIAN, LONGEST, COLUMNS = 12, 25, 100
 SHARE, MODULE_SHARE, FEW = .12, .15, 40  # of all methods and losses together; of one; so few lines in functions are free
 EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
+GRADER = re.compile(r"#\|\s*export\s+course\.graders")
+WORDS = 3  # of prose for each code line of a lesson, at least
 GENERATED = ("_modidx.py", "_index.py")
 
 
@@ -209,10 +212,27 @@ def measure_modules(package: Path, house: House) -> None:
     house.rows["lines over 100 columns, modules"] = str(wide)
 
 
+def words_per_code_line(nb: NotebookNode) -> float:
+    """Words of prose over lines of code, without graders, blank lines and comments; a lesson explains as much as it computes."""
+    words = sum(len(c.source.split()) for c in nb.cells if c.cell_type == "markdown")
+    code = [line for c in nb.cells if c.cell_type == "code" and not GRADER.match(c.source) for line in c.source.splitlines()]
+    return words / max(1, sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in code))
+
+
+def measure_prose(books: Sequence[Path], house: House) -> None:
+    """Words per code line of the lessons, parts 0 to 5."""
+    found = {p.stem: words_per_code_line(nbformat.read(p, as_version=4)) for p in books if p.parent.name[:1] in "012345"}
+    if found:
+        house.rows["words per code line in lessons"] = (f"median {statistics.median(found.values()):.1f}, "
+                                                        f"from {min(found.values()):.1f} to {max(found.values()):.1f}")
+    house.faults += [f"{name}: {value:.1f} words per code line, fewer than {WORDS}" for name, value in found.items() if value < WORDS]
+
+
 def measure(root: Path, books: Sequence[Path]) -> House:
     """All measures of a repository."""
     house = House()
     measure_cells(books, house)
+    measure_prose(books, house)
     measure_validation(root / "modelab", house)
     measure_modules(root / "modelab", house)
     wrong = layers.problems(root / "modelab")

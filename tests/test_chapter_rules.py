@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from export import GRADERS
 from house import EXPORT, definitions, exported_cells
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from run_notebooks import ROOT, notebooks
 
 CELL_LINES, LINE, MEDIAN_LINES = 25, 100, 5
@@ -122,3 +123,38 @@ def test_definitions_without_prose_are_noticed():
     assert unexplained(new_notebook(cells=bad)) == ["cell 0: no markdown above def f(self: C): pass",
                                                     "cell 3: no markdown above MOST = 3",
                                                     "cell 5: no markdown above class C: pass"]
+
+
+NUMBER = re.compile(r"(?<![\w.])[-+−]?\d*\.?\d+(?:e[-+]?\d+)?")
+TABLE_LINES = 40
+
+
+def table_lines(nb: NotebookNode) -> int:
+    """Lines of tables in the stored outputs: rows of HTML tables, and runs of three or more lines of text with two numbers each."""
+    found = 0
+    for out in (out for cell in nb.cells for out in cell.get("outputs", [])):
+        data = out.get("data", {})
+        found += data.get("text/html", "").count("<tr")
+        text = out.get("text", "") if out.output_type == "stream" else data.get("text/plain", "") if set(data) == {"text/plain"} else ""
+        run = 0
+        for line in [*text.splitlines(), ""]:
+            more = len(NUMBER.findall(line)) > 1
+            found += 0 if more or run < 3 else run
+            run = run + 1 if more else 0
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in BOOKS if p.parent.name[:1] in "012345"], ids=lambda p: p.stem)
+def test_a_lesson_prints_few_lines_of_tables(path):
+    lines = table_lines(nbformat.read(path, as_version=4))
+    assert lines <= TABLE_LINES, f"{lines} lines of tables, the most is {TABLE_LINES}: draw the numbers, print the few that the text quotes"
+
+
+def test_long_tables_are_noticed():
+    def shown(**output: object) -> int:
+        return table_lines(new_notebook(cells=[new_code_cell("x", outputs=[new_output(**output)])]))
+    assert shown(output_type="stream", text="a 1 2.5\nb 3 4\nc 5 6\n") == 3
+    assert shown(output_type="stream", text="a 1 2.5\nb 3 4\n") == 0 == shown(output_type="stream", text="a 1\nb 2\nc 3\nd 4\n")
+    assert shown(output_type="display_data", data={"text/html": "<table><tr><td>1</td></tr><tr></tr></table>", "text/plain": "1 2\n3 4\n5 6"}) == 2
+    assert shown(output_type="execute_result", data={"text/plain": "(1, 2)\n(3, 4)\n(5, 6)"}, execution_count=1) == 3
+    assert shown(output_type="display_data", data={"image/png": "x", "text/plain": "1 2\n3 4\n5 6"}) == 0
