@@ -2,9 +2,10 @@
 
     python benchmarks/walks.py                   # all parts, about a quarter of an hour on one core; goes on where it was stopped
     python benchmarks/walks.py tune "walks:penalty"    # a part alone, or the games with these words in their name
+    python benchmarks/walks.py --pause walks     # stops after each checkpoint of eight seeds; call it again
 
 Three games with the same networks (two hidden layers of 128 units, a latent of 16): BiGAN, BiGAN whose discriminator has R1 (a slope penalty that
-knows no pairs), BiGAN with the pair-wise penalty. `tune` tries three settings of each on seeds 100 and 101 and keeps the one with the most
+knows no pairs), BiGAN with the pair-wise penalty. `tune` tries two rates of each on seeds 100 and 101 and keeps the one with the most
 `reached`; `walks` trains it on seeds 0 to 7. All rates fall to a hundredth, and nothing is averaged.
 
 A walk goes in eight steps, both ends included, straight from the code of a face without any of the four attributes to the code of one with.
@@ -21,6 +22,7 @@ Thresholds, set before the run. Reaching: the interval of the penalty's `reached
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +41,7 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 2000, 2
+MEASURES, PAUSE = ("reached", "middle", "start", "end"), "--pause" in sys.argv
 PAIRS, WALK, EACH, SAME = 50, 8, 50, .065  # SAME: distance per pixel below which two pictures have one clean face
 
 
@@ -54,15 +57,12 @@ class WithR1(PairwiseBiGAN):
 
 
 def games() -> dict[str, dict[str, PairwiseBiGAN]]:
-    """Three settings of each of the three games."""
-    def game(kind: type, weight: float, rate: float, rate_D: float = 0.) -> PairwiseBiGAN:
-        rates = Optimiser({"G": rate, "E": rate, "D": rate_D or rate}, (0., .99), Schedule("cosine", STEPS))
-        return kind(weight=weight, networks=Networks("mlp", width=128, depth=2, latent=16), optimiser=rates)
-    plain = {"rate 0.001": (1e-3,), "rate 0.002": (2e-3,), "rate 0.001, D twice": (1e-3, 2e-3)}
-    weighed = [(1e-3, 1.), (2e-3, 1.), (2e-3, .1)]
-    return {"BiGAN": {name: game(PairwiseBiGAN, 0., *rates) for name, rates in plain.items()},
-            "BiGAN with R1": {f"rate {rate:g}, weight {w:g}": game(WithR1, w, rate) for rate, w in weighed},
-            "BiGAN with the penalty": {f"rate {rate:g}, weight {w:g}": game(PairwiseBiGAN, w, rate) for rate, w in weighed}}
+    """Two settings of each of the three games; the penalty and R1 have the weight 1."""
+    def game(kind: type, weight: float, rate: float) -> PairwiseBiGAN:
+        optimiser = Optimiser(rate, (0., .99), Schedule("cosine", STEPS))
+        return kind(weight=weight, networks=Networks("mlp", width=128, depth=2, latent=16), optimiser=optimiser)
+    kinds = {"BiGAN": (PairwiseBiGAN, 0.), "BiGAN with the penalty": (PairwiseBiGAN, 1.), "BiGAN with R1": (WithR1, 1.)}
+    return {name: {f"rate {rate:g}": game(kind, weight, rate) for rate in (1e-3, 2e-3)} for name, (kind, weight) in kinds.items()}
 
 
 def ends(modes: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -114,27 +114,32 @@ def walked(run: Run) -> list[torch.Tensor]:
 
 
 def measured(setting: str, game: PairwiseBiGAN, seeds: int, first: int) -> tuple[dict, list[torch.Tensor]]:
-    """Train; what the walks reach halfway and at the end; all measures at the end; and the walks."""
-    modes, spent, way = faces(), 0., []
+    """Train, from a checkpoint if there is one; what the walks reach halfway and at the end; all measures at the end; and the walks."""
+    modes, way = faces(), []
+    path = Path(tempfile.gettempdir()) / f"modelab-walks-{setting.replace(' ', '-').replace(':', '')}-{STEPS}-{first}.safetensors"
     run = Run(game, modes, runs=seeds, seed=first, batch=64, device="cpu")
     untrained = neighbours(modes, lambda x: coded(run, x))
-    for look in range(1, LOOKS + 1):
-        start = time.process_time()
-        run.step(STEPS * look // LOOKS - run.steps)
-        spent += time.process_time() - start
-        walks = walked(run)
-        found = [judged(modes, [x[r] for x in walks]) for r in range(seeds)]
-        way.append({"steps": run.steps} | {name: round(sum(f[name] for f in found) / seeds, 3) for name in ("reached", "middle", "start", "end")})
-        print(setting, way[-1], round(spent), flush=True)
-    row = {"setting": setting, "steps": STEPS, "seeds": seeds, "cpu_seconds": round(spent), "looks": way}
-    row |= {name: by_seed(f[name] for f in found) for name in ("reached", "middle", "start", "end")}
+    if path.is_file():
+        run = Run.load(path, game, modes, device="cpu")
+    while True:
+        if run.steps:
+            walks = walked(run)
+            found = [judged(modes, [x[r] for x in walks]) for r in range(seeds)]
+            way.append({"steps": run.steps} | {name: round(sum(f[name] for f in found) / seeds, 3) for name in MEASURES})
+            print(setting, way[-1], f"{time.process_time():.0f} s", flush=True)
+        if run.steps >= STEPS:
+            break
+        run.step(STEPS // LOOKS).save(path)
+        if PAUSE and seeds == SEEDS and run.steps < STEPS:
+            sys.exit(f"{setting}: paused at step {run.steps}")
+    row = {"setting": setting, "steps": STEPS, "seeds": seeds, "looks": way} | {name: by_seed(f[name] for f in found) for name in MEASURES}
     row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "reached by attribute")}
     row["codes"] = by_seed(neighbours(modes, lambda x: coded(run, x)).tolist())
     return row | {"untrained codes": by_seed(untrained.tolist())}, walks
 
 
 def tune(only: str) -> Iterator[dict]:
-    """Three settings of each game on two seeds that report nothing."""
+    """Two rates of each game on two seeds that report nothing."""
     for game, settings in games().items():
         for name, made in settings.items():
             if only in (setting := f"{game}: {name}") and setting not in known(FILE, "tune"):
@@ -165,7 +170,7 @@ PARTS = {"null": null, "tune": tune, "walks": walks}
 
 def main() -> None:
     """Measure the parts that are asked for, keep the others, record after each row."""
-    for part, only in asked(sys.argv[1:], PARTS):
+    for part, only in asked([word for word in sys.argv[1:] if word != "--pause"], PARTS):
         for row in PARTS[part](only):
             record(FILE, part, row)
 
