@@ -46,6 +46,7 @@ from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.notebooks import patch
 from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
+from modelab.course.diagrams import flow_diagram
 from modelab.data.mixtures import line, ring
 from modelab.evaluation.coverage import coverage
 from modelab.methods.minimax import Minimax
@@ -116,7 +117,23 @@ assert [first_number(row["captured"]) == 5 for row in forward] in ([], [False, F
 
 # %% [markdown]
 # ## The GAN loss with codes in place of samples
-# The prior is in one piece: it has *one* mode. $D$ gets a code and gives a logit. For $D$, a draw $z$ from the prior counts as real, and a code $E(x)$ counts as generated ($\sigma$ is the sigmoid):
+# The prior is in one piece: it has *one* mode. $D$ gets a code and gives a logit. For $D$, a draw $z$ from the prior counts as real, and a code $E(x)$ counts as generated. In the diagram, solid arrows show values and dashed arrows show gradients.
+
+# %%
+#| hide-input
+networks = {"encoder E": (1.7, 0), "discriminator D": (5, .6)}
+values = {"example x": (0, 0), "code E(x)": (3.3, 0), "draw z of the prior": (3, 1.2),
+          "logit": (6.6, .6), "loss of D": (8.1, 1.2), "loss of E": (8.1, 0)}
+arrows = [("example x", "encoder E"), ("encoder E", "code E(x)"), ("logit", "loss of D"),
+          ("code E(x)", "discriminator D"), ("draw z of the prior", "discriminator D"),
+          ("discriminator D", "logit"), ("logit", "loss of E")]
+gradients = [("loss of D", "discriminator D", .3), ("loss of E", "encoder E", -.2)]
+Picture(flow_diagram(networks, values, arrows, gradients, size=(8, 2.6)),
+        "An example x goes into E, which gives a code. Codes and draws of the prior go into D, "
+        "which gives a logit. The gradient of D's loss goes to D, that of E's loss to E")
+
+# %% [markdown]
+# $D$ never sees $x$. It is the diagram of a GAN (chapter [0.1](../0_start/01_first_gan.ipynb)) with $E$ in the place of $G$. As an equation ($\sigma$ is the sigmoid):
 #
 # $$\min_E\max_D\;\mathbb E_z\log\sigma\big(D(z)\big)+\mathbb E_x\log\big(1-\sigma(D(E(x)))\big).$$
 #
