@@ -41,6 +41,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, steps
+from modelab.course.diagrams import flow_diagram
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import line
@@ -136,7 +137,27 @@ Picture(
 # The discs form five spots, each at its own height $z$. The codes should fill the prior, which is an interval, and five small spots fill it best when they are apart. The curve should pass through each spot. Where it does not, $G$ misses the mode, although $E$ has codes for it.
 #
 # ## One discriminator, two kinds of pairs
-# $E$ and $G$ never receive each other's output. $D$ sees pairs: real pairs $(x,E(x))$ and generated pairs $(G(z),z)$. It learns to tell them apart with the loss of chapter 1.1. $G$ and $E$ are trained together on the opposite goal:
+# $E$ and $G$ never receive each other's output. $D$ sees pairs: real pairs $(x,E(x))$ and generated pairs $(G(z),z)$. In the diagram, solid arrows show values and dashed arrows show gradients.
+
+# %%
+#| hide-input
+networks = {"encoder E": (1.6, 1.2), "generator G": (1.6, 0), "discriminator D": (5, .6)}
+values = {"example x": (0, 1.2), "latent z": (0, 0), "real pair\n(x, E(x))": (3.2, 1.2),
+          "generated pair\n(G(z), z)": (3.2, 0), "logit": (6.5, .6), "loss of D": (5.7, -.1),
+          "loss of G and E": (8.1, .6)}
+arrows = [("example x", "encoder E"), ("latent z", "generator G"), ("logit", "loss of D"),
+          ("encoder E", "real pair\n(x, E(x))"), ("generator G", "generated pair\n(G(z), z)"),
+          ("real pair\n(x, E(x))", "discriminator D"), ("discriminator D", "logit"),
+          ("generated pair\n(G(z), z)", "discriminator D"), ("logit", "loss of G and E")]
+gradients = [("loss of D", "discriminator D", -.1), ("loss of G and E", "generator G", -.36),
+             ("loss of G and E", "encoder E", .25)]
+Picture(flow_diagram(networks, values, arrows, gradients, size=(8.4, 3)),
+        "x goes into E, and x with its code is a real pair. z goes into G, and the sample with z "
+        "is a generated pair. Both kinds go into D. D has a loss of its own; the other loss "
+        "trains G and E")
+
+# %% [markdown]
+# $D$ learns to tell the two kinds of pairs apart with the loss of chapter 1.1. $G$ and $E$ are trained together on the opposite goal:
 #
 # $$\min_{G,E}\max_D\;\mathbb E_x\log\sigma\big(D(x,E(x))\big)+\mathbb E_z\log\big(1-\sigma(D(G(z),z))\big).$$
 #
