@@ -21,7 +21,7 @@ class CopyFinding:
     alarm: bool
     p: float  # chance of so bad a value for a perfect generator
     share: float  # of samples that count beyond what is expected
-    low: float  # 95 % interval
+    low: float  # of an interval that holds the true share with a chance of 95 % or more
     high: float
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #c85a108a
@@ -54,7 +54,7 @@ class CopyReport:
     ratios: dict[str, Tensor] = field(repr=False, default_factory=dict)  # by test and set
 
     def __repr__(self) -> str:
-        lines = [self.verdict, f"{'':12}{'share':>7} {'95 % interval':>17} {'p':>8}"]
+        lines = [self.verdict, f"{'':12}{'share':>7} {'≥ 95 % interval':>17} {'p':>8}"]
         for f in self.findings.values():
             lines.append(f"{f.test:12}{f.share:7.1%} [{f.low:7.1%}, {f.high:6.1%}] {f.p:8.2g}"
                          + ("  ALARM" if f.alarm else ""))

@@ -37,7 +37,7 @@ def excess_chance(extreme: Annotated[Tensor, Bools("pool")],  # the points that 
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #02a2e9f7
 class ShareInterval(NamedTuple):
-    "A share with its 95 % interval, all between 0 and 1."
+    "A share with an interval of at least 95 %, all between 0 and 1."
     share: float
     low: float
     high: float
