@@ -171,8 +171,8 @@ def main() -> None:
             best = {v: pair | ({"rotation_weight": .1} if "³" in v or v == ROTATED_ALL else {}) for v in (*VARIANTS, ROTATED_ALL)}
             few = [(v, "10 %", MANY["10 %"]) for v in ("S²GAN", "S³GAN", "random")]
             whole = [(v, "all", 1) for v in ("all labels", ROTATED_ALL)]
-            curve(part, whole + few + [(v, share, m) for v in CURVE for share, m in MANY.items()], best, 300, 2000)
             curve(f"{part}, fresh seeds", whole + few, best, 300, 2000, seed=8)
+            curve(part, whole + few + [(v, share, m) for v in CURVE for share, m in MANY.items()], best, 300, 2000)
             record(FILE, part, {"setting": "real pictures", "variant": "real pictures", "share": "all"} | fair(mnist(), 2000))
 
 
