@@ -37,7 +37,7 @@ from modelab.course.notebooks import patch
 from modelab.data.mnist import stacked_mnist
 
 # %% [markdown]
-# ## A ring of eight with seven modes
+# ## A well-known ring of eight
 # The ring of eight is the standard toy set for mode collapse: eight small normal distributions on a circle. A well-known public
 # demo places the centres at eight equally spaced angles from 0 to $2\pi$, both included.
 
@@ -55,13 +55,12 @@ x = famous[torch.randint(8, (2000,), generator=g)] + .01 * torch.randn(2000, 2, 
 # %%
 figure, (plane, counts) = axes(1, 2)
 scatter(plane, x, limit=1.3)
-places = (torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) * 7).round().long() % 7
-seen = torch.bincount(places)
+places = famous.round(decimals=6).unique(dim=0)  # from left to right
+seen = torch.bincount(torch.cdist(x, places).argmin(1))
 counts.bar(range(len(seen)), seen, color=REAL)
-counts.set(xlabel="cluster, counter-clockwise from the right", ylabel="draws of 2,000",
-           xticks=range(len(seen)))
-Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0]} draws, "
-                "every other about 250")
+counts.set(xlabel="cluster, from left to right", ylabel="draws of 2,000", xticks=range(len(seen)))
+Picture(figure, f"{len(seen)} clusters on a circle; from left to right they hold {seen.tolist()} "
+                "draws")
 
 # %% [markdown]
 # There are seven clusters. `linspace` includes both ends, and the angles 0 and $2\pi$ are the same point. So the ring has seven
@@ -72,8 +71,8 @@ Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0
 
 # %%
 reached = (torch.cdist(x, famous) < .03).any(0)
-distinct = len(famous.round(decimals=6).unique(dim=0))
-assert 400 < seen[0] < 600 and reached.all() and distinct == 7
+distinct = len(places)
+assert 400 < seen[-1] < 600 and reached.all() and distinct == 7
 int(reached.sum()), distinct
 
 # %%
@@ -98,7 +97,7 @@ int(reached.sum())
 
 # %% [markdown]
 # ## What a mode set provides
-# A *mode* is a region where the density has a peak. In our synthetic data the modes are the components of a mixture of normal
+# The *density* of a distribution at a point is the probability of a small region around it, divided by the size of the region. A *mode* is a region where the density has a peak. In our synthetic data the modes are the components of a mixture of normal
 # distributions:
 #
 # $$p(x)=\sum_{k=1}^{K} w_k\,\mathcal N(x;\,c_k,\Sigma_k),\qquad w_k>0,\quad \textstyle\sum_k w_k=1.$$
@@ -674,9 +673,9 @@ again[0]
 
 # %% [markdown]
 # ## A family of sets
-# Settings that were chosen on one set may fail on the next one. Four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. Such a set has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100. Chapter [6.20](../6_workshop/20_random_sets.ipynb) has the code.
+# Settings that were chosen on one set may fail on the next one. Four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. Such a set has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100.
 #
-# `benchmarks/family.py` chooses settings on seeds 0 to 49 and reports them on seeds 1000 to 1099. Its results are not recorded yet. The dimension matters for the counts. Of a perfect sampler's examples 99.7 % are within three standard deviations of a mode in one dimension. It is 98.9 % in two dimensions and 65.8 % in eight.
+# `benchmarks/family.py` chooses settings on seeds 0 to 49 and reports them on seeds 1000 to 1099. Chapter [6.20](../6_workshop/20_random_sets.ipynb) has the code and its recorded results. The dimension matters for the counts. Of a perfect sampler's examples 99.7 % are within three standard deviations of a mode in one dimension. It is 98.9 % in two dimensions and 65.8 % in eight.
 
 # %% [markdown]
 # The picture shows twelve sets, seeds 0 to 11, each in the plane of its two largest variances. The number after the shape is the size. The second line gives modes, dimensions, and the ratio of largest to least weight.
@@ -768,7 +767,7 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 
 
 # %% [markdown]
-# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives a probability, its *confidence*. In the code it is called `judge`. It has two strided convolutions and two linear layers, and is trained once on the training scans by cross-entropy. The scans are rotated and shifted a little (data augmentation), which reduces overfitting. A picture is *good* if the confidence is at least 90 %. Chapter [6.21](../6_workshop/21_digits.ipynb) has the code.
+# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives a probability, its *confidence*. In the code it is called `judge`. It has two convolutions and two linear layers, and is trained once on the training scans by cross-entropy. (A *convolution* multiplies each small patch of a picture by the same weights; chapter [0.5](05_networks.ipynb) builds one. These take every second patch only.) The scans are rotated and shifted a little (data augmentation), which reduces overfitting. A picture is *good* if the confidence is at least 90 %. Chapter [6.21](../6_workshop/21_digits.ipynb) has the code.
 #
 # First train it on scans alone, and apply the classifier to unseen digits and to pictures that are not digits: uniform noise, and a
 # picture that is completely black.
@@ -1084,7 +1083,7 @@ grade_triples(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (medium, 20 minutes) Write `log_density(x, centers, std, weights)`: the log density of a mixture in nats at the points `x` `(n, d)`. All modes have the same standard deviation `std` in each coordinate. `centers` is `(k, d)`, and `weights` `(k,)` sum to one. It must be finite far from all modes.
+# **4.** (medium, 20 minutes) Write `log_density(x, centers, std, weights)`: the log density of a mixture in nats (the unit of the natural logarithm) at the points `x` `(n, d)`. All modes have the same standard deviation `std` in each coordinate. `centers` is `(k, d)`, and `weights` `(k,)` sum to one. It must be finite far from all modes.
 #
 # <details><summary>Hint</summary>
 #

@@ -1107,7 +1107,7 @@ class Networks(SettingGroup):
         check_fields(self)
 
 # %% [markdown]
-# Networks that grow have a schedule as one more argument:
+# Networks that grow have one more argument, a schedule. It says at which step which part is added (chapter [3.4](../3_inclusion/04_growing.ipynb)):
 
 # %%
 #| export networks.players

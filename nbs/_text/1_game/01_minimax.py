@@ -51,7 +51,7 @@ from modelab.networks.layers import mlp, mlp_generator
 from modelab.networks.players import Networks
 
 # %% [markdown]
-# ## Eight GANs that miss all rare modes
+# ## Eight GANs on data with rare modes
 # One mode in the centre holds 90 % of the data. Eight rare modes around it share the rest.
 
 # %%
@@ -374,7 +374,7 @@ assert torch.isclose(followed[False], 2 * kl((data_law + law) / 2, data_law))
 # This holds for an optimal $D$ and for one step of $G$. A trained $D$ is not optimal, so training need not follow these divergences.
 
 # %% [markdown]
-# ## No gradient points at the missing modes
+# ## Where do the gradients point?
 # The second factor is $\nabla_x D$ at $G$'s own samples. The picture shows the discriminator of the first experiment, and minus the gradient of the loss at each sample (the direction in which training moves it).
 #
 # **Predict:** where does $D$ classify points as real: at the missing modes only, or elsewhere too?
