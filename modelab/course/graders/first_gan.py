@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['gradient_of', 'bce', 'grade_discriminator_loss', 'grade_generator_loss', 'make_step', 'forgotten_detach',
-           'after_steps', 'grade_step', 'nearest_good', 'grade_captured', 'grade_good']
+           'small_players', 'after_steps', 'grade_step', 'make_loop', 'generator_first', 'played', 'grade_loop',
+           'nearest_good', 'grade_captured', 'grade_good']
 
 # %% ../../../nbs/0_start/01_first_gan.ipynb #f7767adf
 import math
@@ -93,13 +94,18 @@ def forgotten_detach(G, D, adam_G, adam_D, real, z):
     adam_G.step()
 
 # %% ../../../nbs/0_start/01_first_gan.ipynb #3ccf7656
-def after_steps(step, n):
-    "The weights of a small D and a small G after `n` steps."
-    g = torch.Generator().manual_seed(0)
+def small_players(g):
+    "A small G and a small D, and an optimiser for each."
     nets = [nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, out)).double() for out in (2, 1)]
     for one in [p for net in nets for p in net.parameters()]:
         nn.init.normal_(one, generator=g)
-    adams = [torch.optim.Adam(net.parameters(), .01, betas=(.5, .999)) for net in nets]
+    return nets, [torch.optim.Adam(net.parameters(), .01, betas=(.5, .999)) for net in nets]
+
+# %% ../../../nbs/0_start/01_first_gan.ipynb #6f8341d5
+def after_steps(step, n):
+    "The weights of a small D and a small G after `n` steps."
+    g = torch.Generator().manual_seed(0)
+    nets, adams = small_players(g)
     for _ in range(n):
         step(*nets, *adams, *torch.randn(2, 32, 2, generator=g, dtype=torch.float64))
     G, D = ([p.detach().flatten() for p in net.parameters()] for net in nets)
@@ -123,6 +129,75 @@ def grade_step(step):
     for name, after, right in zip("DG", now, want):
         assert torch.allclose(after, right, atol=1e-6), \
             f"the first step is right, later ones are not for {name}: are old gradients removed?"
+
+# %% ../../../nbs/0_start/01_first_gan.ipynb #61292abe
+def make_loop(step=None, redraw=True, renew=True, first=19, keep=False, fresh=False, steps=None):
+    "A training loop; with another value of an argument it is a wrong one."
+    step = step or make_step()
+
+    def loop(G, D, adam_G, adam_D, draw, noise, n, z):
+        real, latents, seen = draw(), noise(), []
+        for i in range(steps or n):
+            real = draw() if redraw and i else real
+            latents = noise() if renew and i else latents
+            step(G, D, adam_G, adam_D, real, latents)
+            if i % 20 == first:
+                note = G(noise() if fresh else z)
+                seen.append(note if keep else note.detach())
+        return torch.stack(seen)
+    return loop
+
+# %% ../../../nbs/0_start/01_first_gan.ipynb #f44b4442
+def generator_first(G, D, adam_G, adam_D, real, z):
+    "A wrong step: G moves before D."
+    fake = G(z)
+    adam_G.zero_grad()
+    bce(D(fake), 1.).backward()
+    adam_G.step()
+    adam_D.zero_grad()
+    (bce(D(real), 1.) + bce(D(fake.detach()), 0.)).backward()
+    adam_D.step()
+
+# %% ../../../nbs/0_start/01_first_gan.ipynb #172bfb39
+def played(loop, n=45):
+    "What a loop returns, the weights of D and G after it, and how often it drew data and noise."
+    nets, adams = small_players(torch.Generator().manual_seed(0))
+    drawn = [0, 0]
+
+    def source(which):
+        g = torch.Generator().manual_seed(which)
+
+        def batch():
+            drawn[which] += 1
+            return torch.randn(16, 2, generator=g, dtype=torch.float64) + 1 - which
+        return batch
+    z = torch.linspace(-1, 1, 10, dtype=torch.float64).view(5, 2)
+    seen = loop(*nets, *adams, source(0), source(1), n, z)
+    G, D = (torch.cat([p.detach().flatten() for p in net.parameters()]) for net in nets)
+    return seen, D, G, drawn
+
+# %% ../../../nbs/0_start/01_first_gan.ipynb #42a89c22
+@exercise(accepts=lambda: [make_loop(), lambda *a: make_loop()(*a)],
+          rejects=lambda: [make_loop(redraw=False), make_loop(renew=False), make_loop(first=0),
+                           make_loop(first=18), make_loop(keep=True), make_loop(fresh=True),
+                           make_loop(steps=40), make_loop(generator_first), lambda *a: [],
+                           make_loop(forgotten_detach), make_loop(make_step(zero_D=False)),
+                           make_loop(make_step(zero_G=False)), make_loop(make_step(own=False)),
+                           make_loop(make_step(label=0.)), make_loop(make_step(both=False)),
+                           lambda *a: make_loop()(*a)[-1:], lambda *a: list(make_loop()(*a))])
+def grade_loop(loop):
+    seen, D, G, drawn = played(loop)
+    right = played(make_loop())
+    assert drawn[0] == right[3][0], f"{drawn[0]} batches of real examples in 45 steps"
+    assert drawn[1] == right[3][1], f"{drawn[1]} batches of noise in 45 steps"
+    assert torch.allclose(D, right[1], atol=1e-6), \
+        "D is not where it should be after 45 steps: look at its loss, its gradients and the order"
+    assert torch.allclose(G, right[2], atol=1e-6), \
+        "D is right after 45 steps, and G is not: which gradients does its optimiser use?"
+    assert torch.is_tensor(seen) and seen.shape == right[0].shape, \
+        f"the notes: expected one tensor of shape {tuple(right[0].shape)}"
+    assert not seen.requires_grad, "the notes still carry a graph"
+    assert torch.allclose(seen, right[0], atol=1e-6), "the notes: of which latents, and when?"
 
 # %% ../../../nbs/0_start/01_first_gan.ipynb #736c4291
 def nearest_good(samples, centers, std):
