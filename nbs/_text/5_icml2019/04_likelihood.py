@@ -990,13 +990,18 @@ assert (min(rare_means), max(rare_means)) == (.13, .17) or fast_mode()
 
 # %%
 shown = {"captured": "modes captured, of 8", "high_quality": "high quality",
-         "rare": "share of rare modes", "reach": "reach of the nearest quarter"}
+         "rare": "share of rare modes", "reach": "reach of a quarter"}
 figure, panels = axes(1, 4, size=(2.3, 2.2))
 for ax, (key, label) in zip(panels, shown.items()):
-    some = {lam: v for lam, v in of_entropy(key).items() if key != "reach" or lam in fitting}
+    some = {lam: v for lam, v in of_entropy(key).items()
+            if key in ("captured", "high_quality") or lam in fitting}
     ends = [[v.mean - v.low for v in some.values()], [v.high - v.mean for v in some.values()]]
     ax.errorbar(list(some), [v.mean for v in some.values()], ends, fmt="-o", c=REAL, ms=4)
-    ax.set(xscale="log", xlabel="entropy λ", title=label, ylim=(0, None))
+    ax.set(xscale="log", xlabel="entropy λ", title=label)
+    ax.set_xticks([.02, .1, .5], [".02", ".1", ".5"], minor=False)
+    ax.minorticks_off()
+panels[2].set_ylim(0, .3)
+panels[3].set_ylim(-.02, .8)
 panels[2].axhline(.25, c=MISSING, ls=":")
 panels[3].axhline(perfect_reach, c=MISSING, ls=":")
 formula = [perfect_reach * max(0, 1 - lam / .045) ** .5 for lam in fitting]
@@ -1142,6 +1147,8 @@ def against(ax, values: dict, mark: str, colour: str, label: str):
     ends = [[v.mean - v.low for v in found], [v.high - v.mean for v in found]]
     ax.errorbar(list(values), [v.mean for v in found], ends, fmt=mark, c=colour, ms=5, label=label)
     ax.set(xscale="log", xlabel="entropy λ")
+    ax.set_xticks([*values], [f"{lam:g}" for lam in values], minor=False)
+    ax.minorticks_off()
 
 # %%
 parts = {"model": {lam: row[0] for lam, row in nats.items()},
