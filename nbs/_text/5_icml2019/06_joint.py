@@ -994,6 +994,7 @@ def copied(run):
     near = torch.cdist(translated(run)[1][:, 0], pairs_of(run)[:, 0]).argmin(-1)
     return landed(run, pairs_of(run)[:, 1].gather(1, near[..., None].expand(-1, -1, 2)))
 
+# %%
 def lined(run, ridge: float = .01):
     one = lambda v: torch.cat([v, torch.ones_like(v[..., :1])], -1)
     a, b = one(pairs_of(run)[:, 0]), pairs_of(run)[:, 1]
@@ -1124,6 +1125,8 @@ for k in (2, 3):
     row = by_count["turned", k]
     assert more(row["matched"], row["pairs only"]).low > 0
 assert min(by_count["turned", 8]["matched"]) > .95 > min(by_count["turned", 4]["matched"])
+
+# %%
 many = by_count["star", 16]
 assert more(many["matched"], many["pairs only"]).high < 0 and min(many["copy"]) == 1
 assert all(over_seeds(row["line"]).mean < .5 for row in curve["star"])
@@ -1230,6 +1233,8 @@ with torch.no_grad():
     codes = one_run.players.nets["E"].each(translated(one_run)[1])[0, 0]
 gap = torch.cdist(torch.randn(2000, 2, generator=torch.Generator().manual_seed(4)), codes)
 near_code = (gap.min(1).values < .1).float().mean().item()
+
+# %%
 good = {noise: from_codes(one_run, noise) for noise in (.05, .1, .3)}
 assert fast_mode() or near_code < .1 and min(good[.05]) > .9 and max(good[.3]) < .5
 {"share of the prior near a code": round(near_code, 2), "good samples, by noise": good}
@@ -1376,6 +1381,8 @@ assert all(v.low > 0 for row in leads.values() for name, v in row.items() if "li
 assert all(v.mean <= 0 <= v.high for row in leads.values() for v in [row["ahead of line"]])
 assert min(min(grown[f"ensemble, {m}"]["line"]) for m in leads) > .999
 assert min(min(grown[f"ensemble, {m}"]["matched"]) for m in leads) > .7
+
+# %%
 all_partners = grown["all partners, 5, equal work"]["matched"]
 saved = more(grown["ensemble, 5"]["matched"], all_partners)
 assert saved.mean > 0 > saved.low
@@ -1401,6 +1408,7 @@ def behind(name: str, m: int):
     "How much more the ensemble matches than this rival, seed by seed."
     return more(shared[f"ensemble, {m}"]["matched"], shared[f"{name}, {m}"]["matched"])
 
+# %%
 ways_to_share = ("ensemble", "each two", "one network")
 
 # %%
@@ -1544,6 +1552,7 @@ pictures = results["pictures"]
 def of_pictures(name, what="matched"):
     return interval(pictures[name][what], low=0, high=1 if what == "matched" else None)
 
+# %%
 {name: (of_pictures(name).mean, of_pictures(name, "error").mean)
  for name in ("true views", "another digit")}
 
@@ -1664,6 +1673,7 @@ from modelab.data.digits import digits
 from modelab.methods.joint import cycle_losses, exchange_domains, paired_loss, translate_domains
 from modelab.networks.layers import PerRun
 
+# %%
 scans = digits().sample(1230, generator=torch.Generator().manual_seed(0))
 mine = torch.stack([scans[:600], -scans[600:1200]])
 together = torch.stack([scans[1200:], -scans[1200:]])
