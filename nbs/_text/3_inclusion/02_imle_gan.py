@@ -129,7 +129,9 @@ def modes(found: dict) -> list[float]:
 # %%
 decay = gan()
 noise = coverage(thousand.sample(10_000, torch.Generator().manual_seed(0)), thousand).null
-print(f"uniform noise: modes {noise.captured:.0f}, high quality {noise.high_quality:.3f}")
+f"uniform noise: modes {noise.captured:.0f}, high quality {noise.high_quality:.3f}"
+
+# %%
 {n: (f"modes {interval(modes(found), low=0, high=1000):.0f}",
      f"high quality {interval(found['high quality'], low=0, high=1):.3f}")
  for n, found in zip(LOOKS, decay)}
@@ -399,6 +401,8 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
                                  dtype=torch.float64), torch.randn(2, 6, 3, generator=g,
                                                                    dtype=torch.float64)
 W, one = torch.randn(4, 3, generator=g, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
+
+# %%
 ends = [interpolation_loss(lambda z: z @ W, (z1, z2), (x1, x2), share=s * one) for s in (1, 0)]
 assert torch.allclose(ends[0], imle_loss(z1 @ W, x1)) and torch.allclose(
     ends[1], imle_loss(z2 @ W, x2))
@@ -783,7 +787,7 @@ def by_digit() -> Picture:
     left.legend(frameon=False, loc="lower right", fontsize=8)
     right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return Picture(figure, "Left: the measured KL is the chance level plus the KL of single "
-                   "digits. Right: in all six games 0, 3 and 6 are too frequent, and 8 and 9 too rare")
+                   "digits. Right: in all six games 0, 3 and 6 are too frequent, 8 and 9 too rare")
 
 by_digit() if parts else "no record: only the package is installed"
 
@@ -908,6 +912,8 @@ rare_rows() if settings else "no record: only the package is installed"
 # %%
 masses = {name.replace("minority, ", ""): sum(row["mass"]["by seed"]) / 8
           for name, row in settings.items()}
+
+# %%
 if masses:
     rising = [masses[f"pool 80, weight {weight}"] for weight in ("0.1", "0.2", "0.45", "1")]
     assert rising == sorted(rising) and rising[0] < .07 and rising[-1] > .15
@@ -986,6 +992,8 @@ def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such
 people = faces()
 shown_traits = [*people.traits, "eyeglasses+beard"]
 real_traits = precision_recall_by_trait(people, people.sample(5000, g), shown_traits, within=5.)
+
+# %%
 least = min(real_traits, key=lambda name: real_traits[name][1])
 assert min(p for p, _ in real_traits.values()) == 1 and round(real_traits[least][1], 2) == .78
 least, [round(v, 2) for v in real_traits[least]]
