@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from modelab import Monitor, Report
+from modelab.core.files import atomic_write
 from modelab.data.mnist import idx_files, MNIST, read_idx
 from modelab.data.readers import open_samples
 from modelab.evaluation.report import html_document
@@ -96,16 +100,63 @@ def cells(rows: np.ndarray) -> dict[str, list[str]]:
     return columns | {name: [KINDS[name][int(v)] for v in rows[:, 3 + i]] for i, name in enumerate(KINDS)}
 
 
+def pictures(size: int, data: str = "") -> tuple[Tensor, Tensor]:
+    """Pictures in [-1, 1] for training and held-out ones: digits, or a folder or archive of yours, of which a fifth is held out."""
+    if not data or any(next(Path(data).glob(f"{name}*"), None) for name in MNIST):
+        train, _, held, _ = digits(size, data)
+        return train, held
+    rows = open_samples(data, size=size)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # the same split for every seed
+    held, train = (rows[part] * 2 - 1 for part in order.split([len(rows) // 5, len(rows) - len(rows) // 5]))
+    return train, held
+
+
+def resumable(opt: argparse.Namespace, **parts: Any) -> tuple[int, Callable[[int], None]]:
+    """The step at which a run of the same arguments was stopped (0: none), and a function that saves one.
+
+    `parts` are networks, optimisers and the monitor; those of a stopped run are loaded. More steps or samples, or another
+    folder, are the same arguments.
+    """
+    path, said = opt.out / "checkpoint.pt", {k: str(v) for k, v in vars(opt).items() if k not in ("steps", "samples", "out")}
+    found = torch.load(path) if path.exists() else {"said": None}
+    if path.exists() and found["said"] != said:
+        print(f"{path} is of other arguments and is not used")
+    if resumed := found["said"] == said:
+        torch.set_rng_state(found["random"])
+        for name, part in parts.items():
+            part.load_state_dict(found["parts"][name])
+        print(f"goes on from step {found['step']}")
+
+    def save(step: int) -> None:
+        state = {name: part.state_dict() for name, part in parts.items()}
+        put(path, lambda file: torch.save({"said": said, "step": step, "random": torch.get_rng_state(), "parts": state}, file))
+    return found["step"] if resumed else 0, save
+
+
+def put(path: Path, save: Callable[[io.BytesIO], None]) -> None:
+    """Write what `save` writes, whole: a script that is killed leaves the old file or the new one."""
+    buffer = io.BytesIO()
+    save(buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def sheet(path: Path, x: Tensor, columns: int = 16) -> None:
+    """Write full rows of pictures in [-1, 1], grey or coloured, as one picture."""
+    rows = F.pad((x + 1) * 127.5, (1, 1, 1, 1), value=90).byte().movedim(1, -1).split(columns)
+    whole = torch.cat([torch.cat([*row], 1) for row in rows if len(row) == columns]).squeeze(-1)
+    picture = Image.fromarray(whole.numpy())
+    picture = picture.resize((768, 768 * picture.height // picture.width), Image.Resampling.NEAREST)
+    put(path, lambda file: picture.save(file, "png"))
+
+
 def keep(out: Path, samples: Tensor) -> None:
     """Write samples: all as they are, and sixty-four as a picture."""
-    torch.save(samples, out / "samples.pt")
-    rows = F.pad((samples[:64, 0] + 1) * 127.5, (1, 1, 1, 1), value=90).byte().split(16)  # 16 pictures a row
-    sheet = Image.fromarray(torch.cat([torch.cat([*row], 1) for row in rows if len(row) == 16]).numpy())
-    sheet.resize((768, 768 * sheet.height // sheet.width), Image.Resampling.NEAREST).save(out / "samples.png")
+    put(out / "samples.pt", lambda file: torch.save(samples, file))
+    sheet(out / "samples.png", samples[:64])
 
 
 def write(out: Path, monitor: Monitor, report: Report) -> None:
     """Print what the monitor and the audit found; write the picture of the one, the page of the other."""
     print(monitor.report(), report, sep="\n\n")
-    (out / "monitor.png").write_bytes(monitor.plot().png)
-    (out / "report.html").write_bytes(html_document(report))
+    atomic_write(out / "monitor.png", monitor.plot().png)
+    atomic_write(out / "report.html", html_document(report))

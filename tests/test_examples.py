@@ -14,6 +14,9 @@ from run_notebooks import ROOT
 
 FOLDER = ROOT / "examples"
 SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "few_labels", "match_domains", "flow_matching", "table_gan"]
+PAPERS = {"lipschitz": ("folder_gan", "--method lipschitz"), "ground_metric": ("folder_gan", "--method ground_metric"),
+          "attention": ("folder_gan", "--method attention"), "likelihood": ("likelihood", ""), "lines": ("interpolate", ""),
+          "histogram": ("interpolate", "--prior histogram"), "currents": ("currents", "")}
 SMALL = "--samples 60 --steps"  # an audit of few samples is quick
 STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, few_labels=25, match_domains=25, flow_matching=50, table_gan=25)  # one look each, or two
 RUNNER = """
@@ -123,7 +126,9 @@ def test_a_script_is_short_and_somebody_elses_loop(name):
 
 def test_the_table_names_every_script():
     named = re.findall(r"^\| \[`(\w+)\.py`\]\(\1\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"), re.M)
-    assert named == SCRIPTS and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, "fill_table", "common"}
+    new = [*dict.fromkeys(script for script, _ in PAPERS.values()), "pr_curve"]
+    assert named == SCRIPTS + new and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, *new, "fill_table", "common"}
+    assert all(len((FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 120 for name in new)
 
 
 def test_domains_are_folders_and_pairs_are_files_of_one_name(tmp_path):
@@ -193,3 +198,59 @@ def test_fill_table_takes_a_table_of_yours(tmp_path):
     assert filled.shape == (n + 1, 3) and [*filled[0]] == ["weight", "colour", "member"] and not (filled == "").any()
     for i, (_, *row) in enumerate(rows):
         assert all(was in ("", now) for was, now in zip(row, filled[i + 1])), i
+
+
+@pytest.fixture(scope="module")
+def of_papers(tmp_path_factory) -> dict[str, tuple[Path, object, str]]:
+    """The scripts of single papers on a folder of coloured pictures, each in a run that is stopped and started again."""
+    root = tmp_path_factory.mktemp("papers")
+    photos, others = pictures(root / "photos", {"all": 60}, channels=3), pictures(root / "others", {"more": 15}, channels=3)
+    extra = {"likelihood": f"--score {others}"}
+    jobs = [(script, root / name, f"{how} --samples 60 --size 12 --data {photos} {extra.get(name, '')} --steps {steps}")
+            for name, (script, how) in PAPERS.items() for steps in (13, 26)]
+    jobs += [("folder_gan", root / "whole", f"--samples 60 --size 12 --data {photos} --steps 26"),
+             ("folder_gan", root / "lipschitz", f"--samples 60 --size 12 --data {photos} --steps 1 --method wgan")]
+    found = run(jobs)
+    assert found.pop()[0] == "--method: expected lipschitz, ground_metric or attention, got 'wgan'"
+    assert [status for status, _ in found] == [0] * len(found), found
+    return {name: (root / name, *one) for name, one in zip([*PAPERS, "whole"], [*found[1:-1:2], found[-1]], strict=True)}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_trains_on_a_folder_and_goes_on_where_it_stopped(of_papers, name):
+    folder, _, said = of_papers[name]
+    assert "goes on from step 13" in said and "[26/26]" in said and "last look at step 25" in said
+    assert torch.load(folder / "samples.pt").shape == (60, 3, 12, 12) and "real data" in said
+    for file in ("report.html", "monitor.png", "samples.png", "checkpoint.pt"):
+        assert (folder / file).stat().st_size > 1000, file
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")], "no part of a file is left"
+
+
+def test_a_stopped_run_gives_the_bits_of_a_whole_one(of_papers):
+    one, two = (torch.load(of_papers[name][0] / "samples.pt") for name in ("lipschitz", "whole"))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, torch.load(of_papers["ground_metric"][0] / "samples.pt"))
+
+
+def test_each_paper_says_and_draws_what_is_its_own(of_papers):
+    rows = (of_papers["likelihood"][0] / "scores.csv").read_text().splitlines()
+    scores = [float(row.split(",")[1]) for row in rows[1:]]
+    assert len(scores) == 15 and scores == sorted(scores) and rows[1].startswith("more/")
+    assert "minus brightness: scored" in of_papers["likelihood"][2]
+    for name in ("lines", "histogram"):
+        assert "middles of the straight line" in of_papers[name][2] and (of_papers[name][0] / "paths.png").exists()
+    assert "turn: cosine" in of_papers["currents"][2] and (of_papers["currents"][0] / "directions.png").exists()
+
+
+def test_two_folders_give_a_curve(tmp_path):
+    """Pictures of the same kind have the curve of the null; others have less area."""
+    a, b = pictures(tmp_path / "a", {"all": 80}), pictures(tmp_path / "b", {"x": 1, "all": 40})
+    jobs = [("pr_curve", tmp_path / "same", f"--real {a} --made {a} --size 12"), ("pr_curve", tmp_path / "other", f"--real {a} --made {b} --size 12"),
+            ("pr_curve", tmp_path / "none", f"--real {a}")]
+    found = run(jobs)
+    assert [status for status, _ in found] == [0, 0, "--real and --made: expected two folders, or none"], found
+    area = [[float(v) for v in re.findall(r"area ([\d.]+)", said)] for _, said in found[:2]]
+    assert area[0][0] > .8 * area[0][1] and area[1][0] < .5 * area[1][1]
+    rows = (tmp_path / "same/curve.csv").read_text().splitlines()
+    assert rows[0] == "curve,recall,precision" and {row.split(",")[0] for row in rows[1:]} == {"made", "null"}
+    assert (tmp_path / "same/curve.png").read_bytes()[1:4] == b"PNG"
