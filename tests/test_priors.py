@@ -20,6 +20,7 @@ from modelab.evaluation.protocols import kl
 from modelab.methods.priors import (fit_prior, HistogramPrior, INTERPOLATION_PRIORS,
                                     midpoint_shares, NonParametricPrior, rescaled_lerp)
 from modelab.networks.players import Networks
+from modelab.networks.style import style_generator
 from modelab.training.run import Run
 
 
@@ -297,6 +298,39 @@ def test_plays_on_pictures_with_convolutions(data, tmp_path):
     assert run.sample(3).shape == (2, 3, *run.modes.event) and run.losses["D"].isfinite().all()
     alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
     assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("prior", INTERPOLATION_PRIORS)
+def test_plays_with_a_style_generator_and_resumes_to_the_bit(prior, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = NonParametricPrior(prior=prior, networks=Networks("style", width=2, depth=1, latent=5))
+        return Run(game, digits(), runs=runs, seed=seed, batch=6, average=.9, device="cpu")
+    run = fresh().step(1)
+    run.save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(3), run := fresh().step(4))
+    assert run.sample(3).shape == (2, 3, 1, 8, 8) and all(loss.isfinite().all() for loss in run.losses.values())
+    assert torch.allclose(fresh(runs=1, seed=1).step(4).sample(3)[0], run.sample(3)[1], atol=1e-4)  # a run beside another is the run alone
+    drawn = run.noise(20_000, run.generators("start"))
+    assert drawn.shape == (2, 20_000, 5) and drawn.std().item() == pytest.approx(1, abs=.05)
+
+
+def test_a_style_generator_does_not_see_how_long_a_latent_is():
+    G = Networks("style", width=2, depth=1).generator(6, (1, 8, 8), generator=seeded()).double()
+    a, b = torch.randn(2, 40, 6, generator=seeded(1), dtype=torch.float64)
+    assert torch.allclose(G((a + b) / 2), G(rescaled_lerp(a, b, .5)), atol=1e-6) and not torch.allclose(G(a), G(b), atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", INTERPOLATION_PRIORS)
+def test_mixed_styles_are_refused_but_for_the_normal_prior_whose_second_style_they_are(prior):
+    def run(G=None, mixing=0.):
+        return Run(NonParametricPrior(prior=prior, G=G, networks=Networks("style", width=2, latent=4, mixing=mixing)), digits(), batch=4, device="cpu")
+    run()
+    for kw in (dict(mixing=.9), dict(G=lambda: style_generator(4, (1, 8, 8), 2, 1, mixing=.9))):
+        if prior == "normal":
+            assert run(**kw).step(1).losses["G"].isfinite().all()
+            continue
+        with pytest.raises(ValueError, match="^G: expected mixing=0, since the second style of a picture is normal, not of this prior, got 0.9"):
+            run(**kw)
 
 
 def test_settings_that_cannot_be():

@@ -21,6 +21,7 @@ from ..core.signatures import (check_fields, check_shapes, checked, NonNegative,
 from ..evaluation.protocols import kl
 from ..evaluation.interpolation import interpolation_position
 from .wasserstein import ZeroCentred
+from ..networks.style import refuse_mixing
 
 # %% auto #0
 __all__ = ['OddSums', 'InterpolationPrior', 'INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_prior',
@@ -122,7 +123,7 @@ class HistogramPrior:
 # %% ../../nbs/5_icml2019/05_priors.ipynb #5ac58b59
 @dataclass
 class _Lagrangian:
-    "The program of `fit_prior`: the divergence, with the condition on the spread."
+    "The cost that `fit_prior` descends: the divergence, with the condition on the spread."
     spread: float
     odd: str
     x: Tensor  # middles of the bins
@@ -143,7 +144,7 @@ class _Lagrangian:
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #fb85ccb8
 def _solve(cost: _Lagrangian) -> Tensor:
-    "The shares that solve the program; `ValueError` if they have another spread."
+    "The shares of least cost; `ValueError` if they have another spread."
     from scipy.optimize import minimize
     bins = len(cost.x)
     side = np.zeros((bins + 1) // 2)
@@ -208,6 +209,13 @@ class NonParametricPrior(ZeroCentred):
     "The R1 GAN with latents distributed nearly as their middles are (Singh et al. 2019)."
     prior: InterpolationPrior = "nonparametric"  # "cauchy" is cut off at the same spread
     spread: Annotated[float, Real(.025, .5)] = .054  # of the first two on [-1, 1]
+
+    def players(self, *args: Any) -> dict[str, Any]:
+        "G and D; `ValueError` if G mixes styles and the prior is not normal."
+        made = super().players(*args)
+        if self.prior != "normal":
+            refuse_mixing(made["G"], "the second style of a picture is normal, not of this prior")
+        return made
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
         "Draws from the prior, scaled to unit variance."
