@@ -134,8 +134,9 @@ class Coverage(_ShownAsTable):
 
     def _spread_limits(self, tail: float) -> tuple[float, float]:
         "Limits of the spread: m points in d dimensions have d (m - 1) degrees of freedom."
-        dof = self.law.d * (self.counts - 1).clamp_min(1)
-        error = (self.spreads.square() / (2 * dof))[self.spreads.isfinite()]
+        seen = self.spreads.isfinite()
+        dof, square = self.law.d * (self.counts[seen] - 1), self.spreads[seen].square()
+        error = square.clamp_min((dof * square).sum() / dof.sum()) / (2 * dof)
         half = NormalDist().inv_cdf(1 - tail) * error.sum().sqrt().item() / len(error)
         return self.spread - half, self.spread + half
 
@@ -143,6 +144,7 @@ class Coverage(_ShownAsTable):
         "Limits of the mode count."
         deciding = self.protocol.counts(self.tally, self.law.judged)[0]
         half = NormalDist().inv_cdf(1 - tail) * occupancy_error(deciding, self.n)
+        half += min(half, .5)  # a whole number
         # the rule of three: unseen modes may together hold -log(1 - confidence) of n samples
         return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 

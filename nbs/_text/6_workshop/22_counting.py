@@ -594,15 +594,16 @@ def _quality_limits(self: Coverage, tail: float) -> tuple[float, float]:
             float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
 
 # %% [markdown]
-# The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation.
+# The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation. It is proportional to the standard deviation, and a mode with two or three samples may seem narrow by chance. So the standard deviation over all modes counts if it is larger.
 
 # %%
 #| export
 @patch
 def _spread_limits(self: Coverage, tail: float) -> tuple[float, float]:
     "Limits of the spread: m points in d dimensions have d (m - 1) degrees of freedom."
-    dof = self.law.d * (self.counts - 1).clamp_min(1)
-    error = (self.spreads.square() / (2 * dof))[self.spreads.isfinite()]
+    seen = self.spreads.isfinite()
+    dof, square = self.law.d * (self.counts[seen] - 1), self.spreads[seen].square()
+    error = square.clamp_min((dof * square).sum() / dof.sum()) / (2 * dof)
     half = NormalDist().inv_cdf(1 - tail) * error.sum().sqrt().item() / len(error)
     return self.spread - half, self.spread + half
 
@@ -616,6 +617,7 @@ def _captured_limits(self: Coverage, tail: float) -> tuple[float, float]:
     "Limits of the mode count."
     deciding = self.protocol.counts(self.tally, self.law.judged)[0]
     half = NormalDist().inv_cdf(1 - tail) * occupancy_error(deciding, self.n)
+    half += min(half, .5)  # a whole number
     # the rule of three: unseen modes may together hold -log(1 - confidence) of n samples
     return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 
