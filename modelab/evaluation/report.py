@@ -35,7 +35,7 @@ class Finding:
     test: str
     alarm: bool
     value: float  # of your samples
-    low: float  # 95 % interval
+    low: float  # of an interval that holds the true value with a chance of 95 % or more
     high: float
     floor: float  # expected of a perfect generator with as many samples
     null: float | None  # of uniform noise; None: not measured
@@ -256,7 +256,7 @@ def report_text(report: Report) -> str:
     width = max(9, *(len(f.test) + 1 for f in report.findings))
     lines = [*filter(None, [report.since]), report.verdict, report.coverage, *report.found,
              *_named_examples(report), *(f"note: {note}" for note in report.notes),
-             f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
+             f"{'':{width}}{'yours':>8} {'≥ 95 % interval':>17} "
              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
         lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
@@ -442,11 +442,11 @@ def _tables(report: Report) -> str:
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
               _null_text(f), p_text(f.p), f"ALARM: {f.says}" if f.alarm else "no sign"]
              for f in report.findings]
-    made = html_rows(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
+    made = html_rows(["test", "yours", "≥ 95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
                 f"{c['expected']:.3f}", p_text(c["p"])] for name, c in report.classes.items()]
     if classes:
-        made += html_rows(["class", "share", "95 % interval", "expected", "p"], classes)
+        made += html_rows(["class", "share", "Wilson 95 %", "expected", "p"], classes)
     numbers = [[name, f"{v['samples']:.4g}", f"{v['holdout']:.4g}"]
                for name, v in report.numbers.items()]
     return (made + _unlike_tables(report)
@@ -461,7 +461,7 @@ def _unlike_tables(report: Report) -> str:
                  share(r.precision), share(r.recall), p_cell(r.p),
                  "ALARM" if r.alarm else "no sign"]
                 for r in report.attributes.rows]
-        made += html_rows(["attribute", "data", "samples", "95 % interval", "precision", "recall",
+        made += html_rows(["attribute", "data", "samples", "Wilson 95 %", "precision", "recall",
                            "p", ""], rows)
         made += f"<p>{html.escape(f'Attributes judged by {report.attributes.judge}.')}</p>"
     if report.conditions:
