@@ -640,7 +640,7 @@ Picture(figure, "Three critics with the maximum, logistic at λ = 0.1, square an
         "above 0.94; three with a mean over the batch: near 0.85, a step to the mean has 0.83")
 
 # %% [markdown]
-# With the heavy penalty least squares and hinge aim as well as the others. A section below shows why. The three means stay below 0.9, hardly above a step to the average digit (0.83), where the maximum with the same $\lambda=0.1$ is above 0.9.
+# With the heavy penalty least squares and hinge aim as well as the others. A section below shows why. The three critics with a mean stay below 0.9, hardly above a step to the average digit (0.83). The maximum with $\lambda=0.1$ is above 0.9 for four losses. (The mean of $\|\nabla f\|^2$ was tried with one weight only.)
 #
 # Longer runs (`python benchmarks/lipschitz.py`, 2,500 steps) also have WGAN-GP's penalty, the mean of $(\|\nabla f\|-1)^2$, at its usual weight of 10. The short upright line at the left of a mark is the worst of all points.
 
@@ -815,7 +815,7 @@ assert kinks["linear"] > 0 and kinks["logistic"] > 0
 
 # %% [markdown]
 # This explains the poor results of least squares and hinge. A score of least squares stops at $-1$, where its loss is least. A score of hinge may be anywhere below $-1$, where the loss no longer changes. No real point bounds such a point, and nothing determines the gradient there. The points that two real points hold explain why trained critics aim at less than 1. A heavier penalty also mends hinge: it keeps all
-# scores above $-1$, where hinge is a straight line. The list has the points that are not held, and the lowest score:
+# scores above $-1$, where hinge is a straight line. For four weights the list has the number of points that are not held, and the lowest score:
 
 # %%
 def not_held(weight):
@@ -1324,7 +1324,7 @@ assert min(far(name).low for name in on_pictures[1:4]) > 8 * far("real digits").
 {name: f"{gap:.1f}" for name, gap in gaps.items()}
 
 # %% [markdown]
-# Both thresholds ask for two intervals that are apart, and were written down before the run. Neither is reached. For the two objectives it is close: the two intervals touch, and seed by seed the distance with the linear one is larger (the interval of the difference lies above zero). Between LGAN and R1 eight seeds show no difference: the interval of the difference contains zero. After 200 steps all three are far from real digits, so this compares how fast they begin. All three chose the larger rate of the two; a still larger one was not tried. The paper's trainings have 100,000 steps, so nothing here contradicts its abstract.
+# Both thresholds ask for two intervals that are apart, and were written down before the run. Neither is reached. For the two objectives it is close: the two intervals overlap a little, and seed by seed the distance with the linear one is larger (the interval of the difference lies above zero). Between LGAN and R1 eight seeds show no difference: the interval of the difference contains zero. After 200 steps all three are far from real digits, so this compares how fast they begin. All three chose the larger rate of the two; a still larger one was not tried. The paper's trainings have 100,000 steps, so nothing here contradicts its abstract.
 
 # %% [markdown]
 # ## In the lab: arrows that turn to the data
@@ -1521,7 +1521,7 @@ grade_penalty(answer)
 # - Without a Lipschitz bound, a critic's best value at a point depends on the densities at that point alone. Its gradient does not say where the data are, however well it separates.
 # - A penalty on the largest gradient norm couples the scores: every generated point is bounded by some real one, and its gradient, where it has one, points there.
 # - The bound makes the gradient informative. The loss decides whether a score can be optimal without reaching the bound (hinge below $-1$, least squares at $-1$, and only while the penalty is light) and whether the optimum is unique.
-# - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. A mean over the batch does not aim as well on the digits. The gradient goes to zero when the two distributions coincide.
+# - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. At the weights that we tried, a mean over the batch does not aim as well on the digits. The gradient goes to zero when the two distributions coincide.
 # - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a minimax game misses, but with few good samples. R1 (chapter 1.4) does so too, and no setting of LGAN shows more modes or makes more good samples. The penalty costs half as much time again per step.
 #
 # **For later.**
