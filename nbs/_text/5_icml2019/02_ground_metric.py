@@ -106,7 +106,7 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
         "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
-# It is farther for all but a few of them. (The other digit is the nearest one by Euclidean distance, which makes it an easy case for that distance.) Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
+# It is farther for more than 99 % of them. (The other digit was chosen as the nearest one by Euclidean distance, so this is an easy case for that distance.) Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
 # Eight seeds train side by side.
 
 # %%
@@ -291,7 +291,7 @@ moves.mean().item(), others.mean().item()
 
 # %% [markdown]
 # ## The gradient in transport distance
-# WGAN compares the real distribution $P$ with the generated $Q$ by the Wasserstein distance $W_1$, with the Euclidean distance of two pictures as the cost of moving one into the other. WWGAN takes $W_2$ *between pixels* as that cost, the **ground metric**:
+# WGAN compares the real distribution $P$ with the generated $Q$ by the Wasserstein distance $W_1$. The cost of moving one picture into another is their Euclidean distance. WWGAN takes $W_2$ *between pixels* as that cost, the **ground metric**:
 #
 # $$\mathcal W(P,Q)=\min_{\gamma}\,\mathbb E_{(x,y)\sim\gamma}\,W_2(x,y)=\max_f\big\{\mathbb E_P f-\mathbb E_Q f:\ |f(x)-f(y)|\le W_2(x,y)\big\},$$
 #
@@ -300,7 +300,7 @@ moves.mean().item(), others.mean().item()
 # The penalty on the gradient computes no distance between two pictures. It needs to know how fast the score rises per unit of distance. For a small change $v$ that keeps the mass ($\sum_i v_i=0$), let mass flow along the edges $e=(i,j)$ between neighbouring pixels. A flow $F_e$ over an edge with the mass
 # $\theta_e=\tfrac12(m_i+m_j)$ has the speed $F_e/\theta_e$ and costs $F_e^2/\theta_e$. The cheapest flow for the change $v$ costs
 #
-# $$\langle v,v\rangle_m=v^{\mathsf T}L(m)^{+}v,\qquad L(m)=\sum_{e=(i,j)}\theta_e\,(\mathbf e_i-\mathbf e_j)(\mathbf e_i-\mathbf e_j)^{\mathsf T},$$
+# $$\langle v,v\rangle_m=v^{\mathsf T}L(m)^{+}v,\qquad L(m)=\sum_{e=(i,j)}\theta_e\,(\mathbf e_i-\mathbf e_j)(\mathbf e_i-\mathbf e_j)^{\mathsf T}.$$
 #
 # Here $\mathbf e_i$ is the picture that is one at pixel $i$ and zero elsewhere. $L$ is the graph Laplacian, a matrix of weighted differences between neighbours, and $L^+$ inverts it on changes that keep the mass. This code builds the matrix, edge by edge.
 
@@ -797,8 +797,8 @@ claim("The critic of transport alone tells digits apart as well as the Euclidean
       expect=False)
 
 # %% [markdown]
-# The critic with transport alone is smoother. Its penalty charges squared differences of neighbours, so less roughness was to be expected; how much was not. After these 300 steps it loses nine to ten points of accuracy. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
-# gradient has lost a third of its roughness, and the accuracy differs from the Euclidean one by less than the intervals. At the same roughness transport is more accurate than a blur.
+# The critic with transport alone is smoother. Its penalty charges squared differences of neighbours, so less roughness was to be expected, but not its size. After these 300 steps it loses nine to ten points of accuracy. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
+# gradient has lost a third of its roughness, and the interval of its accuracy overlaps the Euclidean one. A blur of the same roughness is less accurate (a claim below).
 #
 # On *moved* digits $\Gamma=1$ gains about eight points over the Euclidean critic and keeps the accuracy on unmoved ones. The widest blur is better still on moved digits, but it loses nine points on unmoved ones. No blur that we tried does both. A critic trained on moved copies is the obvious further baseline; we did not try it.
 #
@@ -824,7 +824,7 @@ assert moved_right["blur 1.4"].low > moved_right["Γ = 1"].high or fast_mode()
 assert right["Euclidean"].mean - right["blur 1.4"].mean > .07 or fast_mode()
 
 # %% [markdown]
-# Under the move the score changes less with transport alone, and under noise it changes *more*: noise puts ink into empty regions, where $\Gamma=0$ limits nothing.
+# Under the move the score changes less with transport alone, and under noise it changes *more*. A likely reason, which we have not tested: noise puts ink into empty regions, where $\Gamma=0$ limits nothing.
 
 # %%
 same = min((f"blur {width:g}" for width in widths),
