@@ -271,7 +271,7 @@ s[objective(s, lam).argmin()].item(), .5 / (1 + math.exp(-1 / lam))
 #
 # $$\pi_{ij}=\tfrac1{nm}\,e^{v_{ij}/\lambda},\qquad v_{ij}=f_i+g_j-\|x_i-y_j\|^2,$$
 #
-# with one number $f_i$ per data point and one $g_j$ per sample. They are the two critics of the paper, $f=D_1$ and $g=-D_2$, and maximise the **dual** of the problem (the minimum above is the **primal**; for the best $f,g,\pi$ both are equal, and for any other $f,g$ the dual is smaller),
+# with one number $f_i$ per data point and one $g_j$ per sample. They are the two critics of the paper, $f=D_1$ and $g=-D_2$. The minimum above is called the **primal** problem. The best $f$ and $g$ maximise its **dual** (at the optimum both have the same value; for any other $f,g$ the dual is smaller),
 #
 # $$\mathbb E f+\mathbb E g-\lambda\,\mathbb E\,e^{v/\lambda}+\lambda .$$
 #
@@ -1109,7 +1109,7 @@ for name in ("high_quality", "kl"):
 
 # %% [markdown]
 # ## The two tests again, with the bound
-# For each $\lambda$ we take a thousand samples, a plan between them and a thousand data points that are not among the test points, and its potential $g$. The plan is finished: its `error` is at most 0.001. The picture has two averages over the test points, in nats: the model's log-likelihood, and the bound; for comparison also the gap that a plan after forty sweeps would show.
+# For each $\lambda$ we take a thousand samples and a thousand data points that are not among the test points. A plan between the two gives the potential $g$. The plan is finished: its `error` is at most 0.001. The picture has two averages over the test points, in nats: the model's log-likelihood, and the bound; for comparison also the gap that a plan after forty sweeps would show.
 
 # %%
 def bounded(run, lam, n, anchors=anchors, sweeps=50_000, tolerance=1e-3):
