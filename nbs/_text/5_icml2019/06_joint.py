@@ -966,7 +966,7 @@ assert fast_mode() or right_maps == {("turned", 0): 1, ("turned", 2): 4, ("turne
 compared(walks["turned", 4], 0)
 
 # %% [markdown]
-# The picture shows four pairs in the turned set, for the first of the eight seeds. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
+# The second picture shows translations in the turned set after training with four pairs, by the first of the eight seeds. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
 #
 # Three baselines use the very same pairs. **Copy** finds the nearest pair and takes its partner, without training. **Line** is the best affine map, with a little ridge (a penalty on large weights). **Pairs only** has the same networks and steps, but no unpaired example, and is the best of three rates.
 
@@ -1861,7 +1861,7 @@ grade_cycle(answer)
 # ## Recap
 # - At the optimum the critics' losses and the cycles are the same for any relabelling that keeps the distribution of a view. The mutual information of a table is the same for any relabelling.
 # - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples shows the error, but needs whole examples.
-# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows. With two or three pairs unpaired data helped these networks, but an affine map of the pairs matched as much. If the map does not keep neighbours, all modes but one must be seen in a pair; unpaired data made the matching worse here.
+# - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows. With two or three pairs unpaired data helped these networks, but an affine map of the pairs matched as much. If the map does not keep neighbours, all modes but one must be seen in a pair; with sixteen pairs, unpaired data made the matching worse here.
 # - Compare with what the pairs alone can do: copying, an affine map, the same networks. On these data the affine map was the best of the three, except in the star.
 # - The number of networks is linear in the domains. The work of a step is linear, too, if each domain has one partner in a step. With equal weights, one network for all domains matched more here than the ensemble.
 # - Domains never seen together can be matched through a third. Networks that learned from the pairs alone matched less directly, and composed affine maps of the pairs matched everything.
