@@ -5,8 +5,8 @@ ground_metric  WWGAN (Dukler et al. 2019): WGAN-GP, but the gradient is measured
 attention      SAGAN (Zhang et al. 2019): self-attention in both networks, spectral norm in the critic, hinge loss
 
 --data is a folder or an archive of pictures (a few hundred or more); without it the pictures are digits of scikit-learn. A run that was
-killed goes on from its last checkpoint when it is started again. For pictures of 64×64 and more take a graphics card, a wider
-network (--width 64) and 50,000 steps.
+killed goes on from its last checkpoint when it is started again. All is computed on the processor. Pictures of 64×64 and more
+need a wider network (--width 64), 50,000 steps, and the games of the chapters on a graphics card.
 """
 
 import torch
