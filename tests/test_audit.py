@@ -146,9 +146,13 @@ def test_shift_is_the_distance_of_the_means():
     pool = Pool(x, y, torch.randn(20, 3, generator=g, dtype=torch.float64), g)
     assert pool.statistics(pool.is_sample[None])[0, 3].item() == pytest.approx((x.mean(0) - y.mean(0)).square().sum().item(), rel=1e-12)
     shuffled = torch.linspace(0, 2, 101, dtype=torch.float64)  # with mean 1, .05 and 1.95 as limits
-    value, low, high, floor = shift_in_spreads(1., shuffled, 1., 50, 50)
+    value, low, high, floor = shift_in_spreads(1., shuffled, 1., 50, 50, 0.)
     assert (value, floor) == (pytest.approx(.2), pytest.approx(.2)) and low == pytest.approx(math.sqrt(.05 / 25))
-    assert high == pytest.approx(math.sqrt(1.95 / 25)) and shift_in_spreads(0., shuffled * 0, 0., 50, 50) == (0., 0., 0., 0.)
+    assert high == pytest.approx(math.sqrt(1.95 / 25)) and shift_in_spreads(0., shuffled * 0, 0., 50, 50, 0.) == (0., 0., 0., 0.)
+    gap = x.mean(0) - y.mean(0)
+    assert pool.shift_variance() == pytest.approx((gap @ (x.T.cov() / 5 + y.T.cov() / 9) @ gap).item(), rel=1e-9)
+    more = math.hypot(.95, 2 * 1.96 * 2)  # a shift along which the means vary
+    assert shift_in_spreads(9., shuffled, 1., 50, 50, 4.)[1:3] == pytest.approx([math.sqrt((9 + sign * more) / 25) for sign in (-1, 1)])
 
 
 def test_a_mark_outside_the_principal_directions_is_seen():

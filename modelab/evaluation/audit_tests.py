@@ -85,7 +85,7 @@ class Pool:
         return (~(near & self.is_sample[index]).any(1)).double().mean()
 
     def lost_interval(self, value: float, folds: int = 20) -> tuple[float, float]:
-        "95 % interval of the share lost, which respects that neighbourhoods overlap."
+        "Interval of the share lost, at least 95 %; it respects that neighbourhoods overlap."
         n = len(self.around)
         left_out = torch.stack([self.lost_without(fold, folds) for fold in range(folds)])
         variance = (folds - 1) * float(left_out.var(unbiased=False))
@@ -93,6 +93,12 @@ class Pool:
             share = min(max(value, 1 / n), 1 - 1 / n)
             n = min(n, max(1, int(share * (1 - share) / variance * (1.96 / 2.093) ** 2)))
         return wilson_interval(value, n)
+
+    def shift_variance(self) -> float:
+        "Variance of the difference of the means along its own direction, times its squared length."
+        parts = self.rows[self.is_sample], self.rows[~self.is_sample]
+        gap = parts[0].mean(0) - parts[1].mean(0)
+        return sum(float((x @ gap).double().var()) / len(x) for x in parts)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #58114bee
 def closest_pairs(x: Tensor) -> Tensor:
@@ -141,29 +147,31 @@ def floor_of_shift(rows: Tensor, samples: int, holdout: int) -> float:
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #4f8e7666
 def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, float, float]:
-    "The variance of the counts over its floor, with a 95 % interval."
+    "The variance of the counts over its floor, with an interval of at least 95 %."
     if floor <= 1e-12:  # all neighbourhoods are the same one: nothing can be out of balance
         return 1., 1., 1.
     low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
     return value / floor, value / max(high, floor), value / max(min(low, floor), 1e-3 * floor)
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #ffc1888f
-def shift_in_spreads(value: float, shuffled: Tensor,
-                     floor: float, n: int, m: int) -> tuple[float, float, float, float]:
-    "The distance of the means with a 95 % interval and its floor, in spreads of the pool."
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #174bbe01
+def shift_in_spreads(value: float, shuffled: Tensor, floor: float, n: int, m: int,
+                     along: float,  # see `Pool.shift_variance`
+                     ) -> tuple[float, float, float, float]:
+    "The distance of the means, an interval of at least 95 %, and its floor, in spreads."
     if floor <= 0:  # all rows are equal
         return 0., 0., 0., 0.
-    low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
-    wider = math.sqrt(1 + 2 * max(0., value / floor - 1))
+    by_chance = max(0., float(shuffled.double().quantile(.975)) - floor)
+    half = math.hypot(by_chance, 2 * 1.96 * math.sqrt(along))
     unit = floor / (1 / n + 1 / m)  # the variance of the pool
-    least, most = value - wider * max(0., high - floor), value + wider * max(0., floor - low)
-    low, value, high, floor = (math.sqrt(max(0., x) / unit) for x in (least, value, most, floor))
+    low, value, high, floor = (math.sqrt(max(0., x) / unit)
+                               for x in (value - half, value, value + half, floor))
     return value, low, high, floor
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e9b0509d
 @dataclass(frozen=True)
 class Measured:
-    "A test's value with its 95 % interval, what a perfect generator would give, and the p-value."
+    "A test's value, its interval (at least 95 %), a perfect generator's value, and the p-value."
     value: float
     low: float
     high: float
@@ -173,7 +181,7 @@ class Measured:
 # %% ../../nbs/4_evidence/02_audit.ipynb #bee7facf
 def repeats_interval(value: float, shuffled: Tensor,  # shares of repeats of shuffled labels
                      floor: float, pairs: int) -> tuple[float, float]:
-    "95 % interval of the share of repeats, which respects that pairs share points."
+    "Interval of the share of repeats, at least 95 %; it respects that pairs share points."
     variance = float(shuffled.double().var()) if len(shuffled) > 1 else 0.
     if variance > 0:
         pairs = min(pairs, max(1, round(floor * (1 - floor) / variance)))
@@ -196,7 +204,7 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
         "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both,
                                                        len(pool.pairs)), both, p[2]),
         "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
-            pool.rows, samples, holdout), samples, holdout), p[3])}
+            pool.rows, samples, holdout), samples, holdout, pool.shift_variance()), p[3])}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #27c6b8b5
 EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
@@ -310,11 +318,12 @@ class Near:
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7f113c2f
 def summed_share(one: ShareInterval, two: ShareInterval) -> ShareInterval:
-    "Share of samples that copy the one part or the other, with its 95 % interval."
+    "Share of samples that copy the one part or the other, with an interval of at least 95 %."
     share = one.share + two.share
     down = math.hypot(one.share - one.low, two.share - two.low)
     up = math.hypot(one.high - one.share, two.high - two.share)
-    return ShareInterval(min(1., share), max(0., share - down), min(1., share + up))
+    low = share - down if min(one.low, two.low) > 0 else max(one.low, two.low)
+    return ShareInterval(min(1., share), max(0., low), min(1., share + up))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #5ecd7c4c
 def copies_test(near: Near) -> Measured:

@@ -844,7 +844,7 @@ def lost_without(self: Pool, fold: int, folds: int = 20) -> Tensor:
 #| export evaluation.audit_tests
 @patch
 def lost_interval(self: Pool, value: float, folds: int = 20) -> tuple[float, float]:
-    "95 % interval of the share lost, which respects that neighbourhoods overlap."
+    "Interval of the share lost, at least 95 %; it respects that neighbourhoods overlap."
     n = len(self.around)
     left_out = torch.stack([self.lost_without(fold, folds) for fold in range(folds)])
     variance = (folds - 1) * float(left_out.var(unbiased=False))
@@ -862,7 +862,7 @@ def lost_interval(self: Pool, value: float, folds: int = 20) -> tuple[float, flo
 # %%
 #| export evaluation.audit_tests
 def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, float, float]:
-    "The variance of the counts over its floor, with a 95 % interval."
+    "The variance of the counts over its floor, with an interval of at least 95 %."
     if floor <= 1e-12:  # all neighbourhoods are the same one: nothing can be out of balance
         return 1., 1., 1.
     low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
@@ -870,20 +870,34 @@ def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, 
 
 
 # %% [markdown]
-# Shift is reported as a distance in units of the spread, $\sqrt{T/V}$, so that a perfect generator has $\sqrt{1/n+1/m}$. The limits of the interval are as far from $T$ as the quantiles of the shuffled values are from the floor. The interval widens with the shift: the variance of $T$ grows like $1+2\,(T-\mathrm E T)/\mathrm E T$ if the shift has the direction of a typical difference.
+# Shift is reported as a distance in units of the spread, $\sqrt{T/V}$, so that a perfect generator has $\sqrt{1/n+1/m}$. Without a shift, $T$ varies as the shuffled values do. A true shift $\delta$ adds to this: with the covariance $S$ of the difference of the means, the variance of $T=\|\hat\delta\|^2$ is about $2\operatorname{tr}S^2+4\,\delta^\top S\,\delta$. The first term is the variance over the shuffles. For the second, $\hat\delta^\top S\,\hat\delta$ is measured: the variance of the difference along its own direction. Chance makes it too large rather than too small, which is safe.
 
 # %%
 #| export evaluation.audit_tests
-def shift_in_spreads(value: float, shuffled: Tensor,
-                     floor: float, n: int, m: int) -> tuple[float, float, float, float]:
-    "The distance of the means with a 95 % interval and its floor, in spreads of the pool."
+@patch
+def shift_variance(self: Pool) -> float:
+    "Variance of the difference of the means along its own direction, times its squared length."
+    parts = self.rows[self.is_sample], self.rows[~self.is_sample]
+    gap = parts[0].mean(0) - parts[1].mean(0)
+    return sum(float((x @ gap).double().var()) / len(x) for x in parts)
+
+
+# %% [markdown]
+# The limits are as far from $T$ as the upper quantile of the shuffled values is from the floor, and farther by the second term. They are equally far on both sides: a $T$ that is small by chance has a small measured error as well, so a shorter upper side would be too short.
+
+# %%
+#| export evaluation.audit_tests
+def shift_in_spreads(value: float, shuffled: Tensor, floor: float, n: int, m: int,
+                     along: float,  # see `Pool.shift_variance`
+                     ) -> tuple[float, float, float, float]:
+    "The distance of the means, an interval of at least 95 %, and its floor, in spreads."
     if floor <= 0:  # all rows are equal
         return 0., 0., 0., 0.
-    low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
-    wider = math.sqrt(1 + 2 * max(0., value / floor - 1))
+    by_chance = max(0., float(shuffled.double().quantile(.975)) - floor)
+    half = math.hypot(by_chance, 2 * 1.96 * math.sqrt(along))
     unit = floor / (1 / n + 1 / m)  # the variance of the pool
-    least, most = value - wider * max(0., high - floor), value + wider * max(0., floor - low)
-    low, value, high, floor = (math.sqrt(max(0., x) / unit) for x in (least, value, most, floor))
+    low, value, high, floor = (math.sqrt(max(0., x) / unit)
+                               for x in (value - half, value, value + half, floor))
     return value, low, high, floor
 
 
@@ -894,7 +908,7 @@ def shift_in_spreads(value: float, shuffled: Tensor,
 #| export evaluation.audit_tests
 @dataclass(frozen=True)
 class Measured:
-    "A test's value with its 95 % interval, what a perfect generator would give, and the p-value."
+    "A test's value, its interval (at least 95 %), a perfect generator's value, and the p-value."
     value: float
     low: float
     high: float
@@ -909,7 +923,7 @@ class Measured:
 #| export evaluation.audit_tests
 def repeats_interval(value: float, shuffled: Tensor,  # shares of repeats of shuffled labels
                      floor: float, pairs: int) -> tuple[float, float]:
-    "95 % interval of the share of repeats, which respects that pairs share points."
+    "Interval of the share of repeats, at least 95 %; it respects that pairs share points."
     variance = float(shuffled.double().var()) if len(shuffled) > 1 else 0.
     if variance > 0:
         pairs = min(pairs, max(1, round(floor * (1 - floor) / variance)))
@@ -937,11 +951,11 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
         "repeats": Measured(repeats, *repeats_interval(repeats, shuffled[:, 2], both,
                                                        len(pool.pairs)), both, p[2]),
         "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
-            pool.rows, samples, holdout), samples, holdout), p[3])}
+            pool.rows, samples, holdout), samples, holdout, pool.shift_variance()), p[3])}
 
 
 # %% [markdown]
-# Do the intervals hold the true value in 95 % of cases? We draw 100 perfect generators in eight dimensions and count the intervals that hold the floor. More draws are recorded at the end of this chapter.
+# An interval of a report holds the true value with a chance of 95 % or more. We draw 100 perfect generators in eight dimensions and count the intervals that hold the floor. The standard error of a share of 100 is two percentage points. More draws, also with a fault, are recorded at the end of this chapter.
 
 # %%
 def held_by_intervals(seed: int) -> list[bool]:
@@ -954,7 +968,7 @@ def held_by_intervals(seed: int) -> list[bool]:
 held = np.mean([held_by_intervals(seed) for seed in range(steps(100, fast=5))], 0)
 print({name: f"{share:.1%}" for name, share in zip(["lost", "balance", "repeats", "shift"], held)})
 if not fast_mode():
-    assert min(held) > .88
+    assert min(held) > .95 - 2 * math.sqrt(.95 * .05 / 100)
 
 # %% [markdown]
 # ### Extreme points
@@ -1214,16 +1228,17 @@ class Near:
 
 
 # %% [markdown]
-# The test of copies also says how many there are. Let $a$ be the share of the samples, and $b$ that of the held-out data, whose ratio is among the smallest twentieth of the held-out ones. Then at least the share $\pi=1-(1-a)/(1-b)$ of the samples are copies. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Of two tests the smaller $p$ counts, doubled.
+# The test of copies also says how many there are. Let $a$ be the share of the samples, and $b$ that of the held-out data, whose ratio is among the smallest twentieth of the held-out ones. Then at least the share $\pi=1-(1-a)/(1-b)$ of the samples are copies. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Each share is cut at 0, so by chance it is too large rather than too small. If one of the two may be 0, the lower limit of the sum is that of the other one alone. Of two tests the smaller $p$ counts, doubled.
 
 # %%
 #| export evaluation.audit_tests
 def summed_share(one: ShareInterval, two: ShareInterval) -> ShareInterval:
-    "Share of samples that copy the one part or the other, with its 95 % interval."
+    "Share of samples that copy the one part or the other, with an interval of at least 95 %."
     share = one.share + two.share
     down = math.hypot(one.share - one.low, two.share - two.low)
     up = math.hypot(one.high - one.share, two.high - two.share)
-    return ShareInterval(min(1., share), max(0., share - down), min(1., share + up))
+    low = share - down if min(one.low, two.low) > 0 else max(one.low, two.low)
+    return ShareInterval(min(1., share), max(0., low), min(1., share + up))
 
 
 # %%
@@ -1625,7 +1640,7 @@ closed = {name: max(min(1, len(s) * min(five[j] for j in s)) for s in subsets if
           for name in five}
 for level in (.01, .05, .1, .3, .6):
     assert holm_alarms(five, level) == {name: p <= level for name, p in closed.items()}
-{name: (round(p, 4), round(closed[name], 4)) for name, p in five.items()}
+{name: round(value, 4) for name, value in closed.items()}  # adjusted p
 
 # %% [markdown]
 # ### What is looked at
@@ -2763,15 +2778,29 @@ report = audit(pretend, train, unseen)
 assert report.sound
 report
 
-# %%
-report = audit(copier, train, unseen, labels=labels)
-assert [f.test for f in report.findings if f.alarm] == ["copies"]
-report
+# %% [markdown]
+# The reports of the others have the same form. Only their first sentences are printed here. The picture shows the p-values of all three reports. A filled mark is an alarm.
 
 # %%
-report = audit(timid, train, unseen)
-assert [f.test for f in report.findings if f.alarm] == ["repeats", "timid"]
-report
+reports = {"perfect": report, "a tenth copied": audit(copier, train, unseen, labels=labels),
+           "timid": audit(timid, train, unseen)}
+raised = {name: [f.test for f in r.findings if f.alarm] for name, r in reports.items()}
+assert raised == {"perfect": [], "a tenth copied": ["copies"], "timid": ["repeats", "timid"]}
+for name, r in reports.items():
+    print(f"{name}: {r.verdict}", *r.found, sep="\n  ")
+
+# %%
+figure, ax = axes(size=(5, 3))
+for name, colour, mark in zip(reports, (REAL, FAKE, "k"), "osD"):
+    for place, f in enumerate(reports[name].findings):
+        ax.plot(max(f.p, 1e-20), place, mark, c=colour, mfc=colour if f.alarm else "none", ms=7,
+                label=name if not place else None)
+ax.axvline(.05, c="k", lw=1, ls=":")
+ax.set(xscale="log", xlabel="p (one test alone)", yticks=range(len(report.findings)),
+       yticklabels=[f.test for f in report.findings], ylim=(len(report.findings) - .5, -.5))
+figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+Picture(figure, "p-values of eight tests for three generators. Alarms: copies for the one that "
+                "copies, repeats and timid for the timid one; all other values are above .005")
 
 # %% [markdown]
 # The first report has no alarm. Its interval of *timid* does not hold the floor 0, but this interval is for one test alone. All tests together share the 5 %, so each of them needs a smaller $p$. In the second report one test finds the copies. The other tests raise no alarm, which is right: these samples are real, complete and balanced. The third report has two alarms for one fault. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other than real scans do. So all of the closest pairs are pairs of samples. The generator is not accused of copying, because no training scan is much nearer to a sample than the next ones.
@@ -2923,27 +2952,45 @@ assert all(row["95 %"][0] <= .05 for row in perfect.values())
 accused = {name: row["alarms"]["copies"] + row["alarms"].get("transformed", 0)
            for name, row in rows.items() if name.startswith("timid")}
 assert not accused or max(accused.values()) <= .05
-accused
+f"{max(accused.values(), default=0):.0%} of the draws of {len(accused)} timid generators"
 
 # %% [markdown]
-# Do the 95 % intervals of a perfect generator hold the floor? For each test, the smallest and the largest recorded share over these rows:
+# How often does an interval hold the true value? `benchmarks/intervals.py` made 200 draws or more of a perfect generator and of each of several faults, with 300 samples. The true value is known: it is the floor, the planted share, or the mean over all draws. Each mark is one setting. The grey band is two standard errors of 250 draws around 95 %.
 
 # %%
-holds_floor = [row["intervals that hold the floor"] for row in perfect.values()]
-for test in AUDIT_TESTS:
-    if shares := [row[test] for row in holds_floor if test in row]:
-        print(f"{test:12} {min(shares):.1%} to {max(shares):.1%} in {len(shares)} rows")
+kept_intervals = recorded("intervals")
+held = {test: [] for test in AUDIT_TESTS}
+for part in ("audit", "audit, extreme points", "audit, no held-out data", "copies"):
+    for row in kept_intervals.get(part, []):
+        fault, test = row["setting"].rsplit(": ", 1)
+        if part != "copies" or test == "transformed":
+            held[test].append((fault.startswith("perfect"), row["held"], row["draws"]))
+
+# %%
+figure, ax = axes(size=(5, 3))
+error = 2 * math.sqrt(.95 * .05 / 250)
+ax.axvspan(.95 - error, .95 + error, color=".88")
+for place, found in enumerate(held.values()):
+    for perfect_one, share, draws in found:
+        ax.plot(share, place + (.15 if perfect_one else -.15), "o" if perfect_one else "x",
+                c=REAL if perfect_one else FAKE)
+ax.plot([], [], "o", c=REAL, label="perfect generator")
+ax.plot([], [], "x", c=FAKE, label="with a fault")
+ax.set(yticks=range(len(held)), yticklabels=list(held), ylim=(len(held) - .5, -.5),
+       xlabel="share of intervals that hold the true value")
+figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+short = [name for name, found in held.items() for _, share, draws in found
+         if share < .95 - 2 * math.sqrt(.95 * .05 / draws)]
+assert not short
+Picture(figure, "Share of intervals that hold the true value, by test: in or above the band for "
+                "every test, with and without a fault")
 
 # %% [markdown]
-# Shares below 95 % by more than chance mean that an interval is too short. Chance alone moves a share of 400 draws by about two percentage points. The intervals of *junk* and *timid* are of one share among several, so they are wider than needed for one share.
+# No mark lies below the band. So a report says *≥ 95 %* above these intervals. Some are longer than they need to be:
 #
-# The interval of *repeats* in these rows is an earlier one, with one trial for each pair. It is too short. The present one, with the effective number of pairs, was recorded by itself. The p-values did not change, so the alarms are the same.
-
-# %%
-for name, row in (kept.get("repeats") or {}).items():
-    print(f"{name:42} {row['holds']:.1%} of {row['draws']}; "
-          f"one trial for each pair {row['one a pair']:.1%}")
-    assert row["95 %"][0] <= .95 and row["one a pair"] < row["holds"]
+# - *Lost*, *copies* and *transformed* are shares that are cut at 0, or counts of few points. Such an interval cannot have 95 % exactly.
+# - *Junk* and *timid* tell one share of several that were tried. Each interval is made wide enough for all of them.
+# - *Shift* is cut at 0 as well.
 
 # %% [markdown]
 # A tenth of the samples are transformed copies: how often does each test find them? A copy with noise is still near to its original, so the test of copies finds it. Pictures turned by 10 degrees are **not found**, because turning is not among the changes that are searched.
@@ -2987,7 +3034,7 @@ if not fast_mode():  # what the text below says
     assert {"junk", "balance", "repeats", "shift"} <= raised and not {"copies", "lost"} & raised
     typical = [nearest_k(x, train)[0].median() for x in (made[:, 0], unseen)]
     assert typical[0] > typical[1]
-report
+print(report.verdict, *report.found, sep="\n")
 
 # %%
 figure, panels = axes(1, 2, size=(3, 1.5))
