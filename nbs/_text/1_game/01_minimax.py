@@ -531,12 +531,12 @@ for name, row in digit_scores.items():
               f"noise {noise[measure]:.3g}")
 
 # %%
-figure, panels = axes(1, 3, size=(3, 1.1))
+figure, panels = axes(1, 3, size=(2.8, 3))
 g.manual_seed(0)
 triples = {"real": digits.sample(16, generator=g),
            **{name: torch.tensor(row["pictures"]) for name, row in digit_scores.items()}}
 for ax, (title, images) in zip(panels, triples.items()):
-    image_grid(ax, digits.picture(images), 8, title)
+    image_grid(ax, digits.picture(images), 4, title)
 Picture(figure, "Real digit triples beside samples of two generators, both less clear; the samples "
         "on the right are alike")
 
