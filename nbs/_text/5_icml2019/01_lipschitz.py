@@ -488,7 +488,7 @@ assert torch.isfinite(at_zero).all()
 # A maximum passes its gradient through one example of the batch, so it is a noisy estimate. The authors' code can carry the steepest points of one step over into the next batch. We leave this out; a section below measures whether it is needed.
 #
 # ## The same critics with the penalty
-# We use the same digits and the same loss, and add the penalty. Training takes 1,500 steps instead of 1,000. (Longer training does not help the free critics: after 2,500 steps they aim no better, see the picture of longer runs below.)
+# We use the same digits and the same loss, and add the penalty. Training takes 1,500 steps instead of 1,000. (Longer training does not help the free critics: after 2,500 steps all six are still below 0.5, see the picture of longer runs below.)
 
 # %%
 def pairs(real, fake):
