@@ -302,7 +302,7 @@ moves.mean().item(), others.mean().item()
 #
 # $$\langle v,v\rangle_m=v^{\mathsf T}L(m)^{+}v,\qquad L(m)=\sum_{e=(i,j)}\theta_e\,(\mathbf e_i-\mathbf e_j)(\mathbf e_i-\mathbf e_j)^{\mathsf T}.$$
 #
-# Here $\mathbf e_i$ is the picture that is one at pixel $i$ and zero elsewhere. $L$ is the graph Laplacian, a matrix of weighted differences between neighbours, and $L^+$ inverts it on changes that keep the mass. This code builds the matrix, edge by edge.
+# Here $\mathbf e_i$ is the picture that is one at pixel $i$ and zero elsewhere. $L$ is the graph Laplacian, a matrix of weighted differences between neighbours, and $L^+$, its pseudo-inverse, inverts it on changes that keep the mass. This code builds the matrix, edge by edge.
 
 # %%
 #| export
@@ -329,7 +329,7 @@ def laplacian(mass: torch.Tensor, neighbours="cross") -> torch.Tensor:
 # %% [markdown]
 # (With more neighbours there are more edges, so transport would get cheaper. The division corrects this: a mass that moves by one pixel costs one, for either set of neighbours. The paper's code does not divide; with its *diamond* the norm of a gradient is $\sqrt7$ times as large.)
 #
-# $L$ is positive semi-definite, and constants are in its kernel, the changes that $L$ maps to zero:
+# $L$ is positive semi-definite (no $v$ has $v^{\mathsf T}Lv<0$), and constants are in its kernel, the changes that $L$ maps to zero:
 
 # %%
 mass = torch.rand(6, 6, generator=g, dtype=torch.float64)

@@ -65,7 +65,7 @@ eight.log_prob(x).mean().item(), eight.log_prob(noise).mean().item()
 
 
 # %% [markdown]
-# A score for how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count the pairs of a data point and a noise point in which the data point has the higher score (AUROC, the area under the ROC curve: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density.
+# A score for how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count the pairs of a data point and a noise point in which the data point has the higher score (AUROC, the area under the ROC curve: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density (1: the same order, 0: no relation).
 
 # %%
 def auroc(inside, outside):
@@ -254,7 +254,7 @@ nearest
 #
 # $$L_\lambda=\min_\pi\ \sum_{ij}\pi_{ij}\,\|x_i-y_j\|^2+\lambda\,\mathrm{KL}\Big(\pi\ \Big\|\ \tfrac1{nm}\Big).$$
 #
-# (The paper writes $-\lambda H(\pi)$; the two differ by the entropies of the marginals, which are constant.) An example: two data points at 0 and 1, and two samples at the same places. The plan has one free number, the share $s$ on the diagonal:
+# (The paper writes $-\lambda H(\pi)$; the two differ by the entropies of the row sums and of the column sums, which are constant.) An example: two data points at 0 and 1, and two samples at the same places. The plan has one free number, the share $s$ on the diagonal:
 
 # %%
 lam = .5
@@ -757,7 +757,7 @@ assert exact.mean() - means[100_000] < .02
 [round(v, 3) for v in means.values()], round(exact.mean().item(), 3)
 
 # %% [markdown]
-# The estimate comes from below, and with 100,000 latents it is within 0.02 nats. Now a thousand random potentials: the bound always holds, and a constant potential gives equality. The gap is exactly the KL divergence from the weights to the posterior.
+# The estimate comes from below, and with 100,000 latents it is within 0.02 nats. Now a thousand random potentials: the bound always holds, and a constant potential gives equality. The gap is exactly the KL divergence from the weights to the posterior, the distribution of the latent for a given $x$.
 
 # %%
 made, some = z[:500] @ A.T, at[:20]

@@ -968,7 +968,7 @@ compared(walks["turned", 4], 0)
 # %% [markdown]
 # The second picture shows translations in the turned set after training with four pairs, by the first of the eight seeds. In this set two pairs give the right map for four seeds of eight. (Both may show the same mode.) Four pairs do for six seeds, and eight pairs for seven. In the star, sixteen pairs do for three.
 #
-# Three baselines use the very same pairs. **Copy** finds the nearest pair and takes its partner, without training. **Line** is the best affine map, with a little ridge (a penalty on large weights). **Pairs only** has the same networks and steps, but no unpaired example, and is the best of three rates.
+# Three baselines use the very same pairs. **Copy** finds the nearest pair and takes its partner, without training. **Line** is the best affine map (a matrix and a shift), with a little ridge (a penalty on large weights). **Pairs only** has the same networks and steps, but no unpaired example, and is the best of three rates.
 
 # %%
 class PairsOnly(MMIALI):
