@@ -1154,9 +1154,9 @@ assert all(rows[-1].low > .95 for rows in (many, *no_form.values())) or fast_mod
 #
 # There are eight seeds, with the form ($k=1$) and without it ($k=0$). We take twenty orbits of each seed and measure three numbers. The *winding* is as before. The *length* of a loop is 5.88 if it is the pentagon through the points. The *farthest point* is the distance from the orbit to the point that it misses most. The null is the untrained generator.
 #
-# The authors publish a picture of one orbit, and no number. So we measured their picture (part `authors`): the orbit goes once round, its length is about 5.2, and its farthest point is at 0.27. Without the form it is a dot.
+# The authors' repository shows a picture of one orbit, and no number. So we measured the picture (part `authors`): the orbit goes once round, its length is about 5.2, and its farthest point is at 0.27. Without the form it is a dot.
 #
-# Two thresholds were written down before the run. After 2,000 steps the winding is above 0.95 on each seed, and the farthest point is nearer than 0.4 on each seed. We also go on to 8,000 steps, four times as many as the authors have: is the winding still above 0.95?
+# Three thresholds were written down before the run. After 2,000 steps the winding is above 0.95 on each seed. After as many steps the farthest point is nearer than 0.4 on each seed. And after 8,000 steps, four times as many as the authors have, the interval of the winding is still above 0.95.
 #
 # **Predict:** which of the three will hold?
 
@@ -1220,7 +1220,7 @@ Picture(figure, "Left, winding: with the form 1 on each seed from 1,000 to 8,000
 # %%
 wound, missed = (at("released, k=1", 2000, what) for what in ("winding", "farthest point"))
 still, dot = (at("released, k=0", 2000, what) for what in ("winding", "farthest point"))
-claim("At the authors' settings the first latent goes once round, on each seed",
+claim("At the authors' settings the first latent goes once round five points, on each seed",
       paper="Möllenhoff and Cremers 2019",
       section="five points, settings and objective of their code, 2,000 steps",
       figure="measured on their picture: once round, length 5.2; without the form a dot",
@@ -1228,17 +1228,18 @@ claim("At the authors' settings the first latent goes once round, on each seed",
       baseline=f"{interval(still)} without the form", holds=min(wound) > .95 and max(still) < .1)
 
 # %%
-claim("There the loop passes each of the five points nearer than 0.4, on each seed",
-      paper="Möllenhoff and Cremers 2019",
-      section="five points, settings and objective of their code, 2,000 steps",
-      figure="measured on their picture: 0.27", ours=f"{interval(missed)}, worst {max(missed):.2f}",
+claim("At the authors' settings the loop passes each of the five points nearer than 0.4, "
+      "on each seed", paper="this course",
+      section="five points, settings and objective of the authors' code, 2,000 steps",
+      figure="measured on the authors' picture: 0.27",
+      ours=f"{interval(missed)}, worst {max(missed):.2f}",
       baseline=f"{interval(dot)} without the form",
       holds=max(missed) < .4 and min(dot) > 1, expect=False)
 
 # %%
 gone_on = at("released, k=1", 8000, "winding")
-claim("There the loop stays when training goes on",
-      paper="this course", section="the same settings, 8,000 steps instead of 2,000",
+claim("At the authors' settings the loop round five points stays when training goes on",
+      paper="this course", section="settings and objective of their code, 8,000 steps, not 2,000",
       ours=f"{interval(gone_on)}, worst {min(gone_on):g}",
       baseline=f"{interval(wound)} after 2,000 steps", holds=interval(gone_on).low > .95)
 
@@ -1436,7 +1437,7 @@ claim("The form costs no quality: the Fréchet distance of digits is at most a t
 # %%
 fixed, rival_said = cosines(of_digits, "no form, turn", "turn")
 claim("The form follows its tangent better than a loss on each sample's own tangent",
-      paper="this course", section="cosine on digits, that loss at one weight",
+      paper="this course", section="cosine on digits, both at weight 1 and rate 0.004",
       ours=cosines(of_digits, "form, turn", "turn")[1],
       baseline=rival_said, holds=turned.low > fixed.high)
 
@@ -1446,7 +1447,7 @@ claim("The form follows its tangent better than a loss on each sample's own tang
 # - **The latent follows.** The cosines, 0.47 and 0.58 on digits and 0.35 and 0.55 on faces, are far from the null on every seed. They are also far from 1: the samples change in other ways, too, while they turn or grow.
 # - **Too slowly.** Digits turn at less than half of the wanted speed, and grow at two thirds of it. Faces grow at less than a third, and turn at a ninth, which is hardly visible in the picture. 300 steps may be too few. We did not train longer; the paper has 50,000 steps.
 # - **Quality.** With a form the Fréchet distance of digits is smaller than without, for both directions. All distances of digits are far above those of real examples.
-# - **The rival.** Its cosine is smaller, its speed is a quarter of the form's, and its Fréchet distance is that of the game without directions. We expected the opposite, since it is trained on what is measured. It has one weight and one rate here, and others were not tried. The two earlier versions made blank pictures (the Fréchet distance of every seed is above 75): a blank picture has no tangent, so nothing has to move.
+# - **The rival.** Its cosine is smaller, its speed is a quarter of the form's, and its Fréchet distance is that of the game without directions. We expected the opposite, since it is trained on what is measured. It has one weight and one rate here; the next section tries others. The two earlier versions made blank pictures (the Fréchet distance of every seed is above 75): a blank picture has no tangent, so nothing has to move.
 
 # %%
 speeds = {name: seen(of_digits[name], f"speed, {name.split()[-1]}")
@@ -1464,6 +1465,67 @@ assert distances["no form, turn"].low < without.mean < distances["no form, turn"
 assert min(distances[name].low for name in shown_games) > 3 * floors["digits"].high
 assert all(walks(of_digits[name]).std(0).max() < .01 for name in rivals[1:])  # blank
 assert min(least.values()) > 75
+
+# %% [markdown]
+# ## A sweep beside the claims: weight and rate
+# The pictures above have weight 1 and a rate of 0.004. These were chosen by hand, on trials with the form that are not recorded, and the rival was not tuned. So the last claim may be unfair. The part `sweep` tries three weights and three rates on digits that turn, for the form and for its rival alike, on seeds 100 and 101. A rule was written down before the run: of the nine pairs take the one with the highest cosine, but only among those whose Fréchet distance is at most 13.1, a tenth above that without directions. The chosen pair is then trained on the eight seeds 0 to 7.
+#
+# In the picture a hollow mark is a pair whose distance is too large.
+#
+# **Predict:** which of the two gains more from the sweep, the form or its rival?
+
+# %%
+swept = {row["setting"]: row for row in recorded("currents")["sweep"]}
+rates = 2e-3, 4e-3, 8e-3
+
+def in_sweep(game: str, weight: float, what: str):
+    "The mean of the two tuning seeds, rate by rate."
+    return [sum(swept[f"{game}, weight {weight:g}, rate {rate:g}"][what]["by seed"]) / 2
+            for rate in rates]
+
+# %%
+figure, panels = axes(1, 2, size=(3, 2.6), sharey=True)
+for ax, game in zip(panels, ("form, turn", "no form, turn")):
+    for weight, colour in ((.3, REAL), (1., ACCENT), (3., FAKE)):
+        turns, far = (in_sweep(game, weight, what) for what in ("cosine, turn", "Fréchet"))
+        ax.plot(rates, turns, c=colour, label=f"weight {weight:g}")
+        for rate, cosine, distance in zip(rates, turns, far):
+            ax.plot(rate, cosine, "o", c=colour, mfc=colour if distance <= 13.1 else "w")
+    ax.set(title=game.split(",")[0], xlabel="rate", xscale="log", xticks=rates,
+           xticklabels=["0.002", "0.004", "0.008"])
+    ax.minorticks_off()
+panels[0].set_ylabel("cosine")
+panels[0].legend(frameon=False)
+Picture(figure, "Cosine against the rate for three weights; hollow marks: too large a distance. "
+        "The form: about 0.45 at weight 3 and falling at the highest rate; at weight 1 0.42. "
+        "The rival: from 0.17 to 0.40")
+
+# %%
+best_form, best_rival = (swept[f"chosen: {game}"] for game in ("form, turn", "no form, turn"))
+for row in (best_form, best_rival):
+    print(f"{row['cell']:38} cosine {seen(row, 'cosine, turn'):.2f}  "
+          f"speed {seen(row, 'speed, turn'):.2f}  Fréchet {seen(row, 'Fréchet'):.2f}")
+
+# %%
+tuned, said = cosines(swept, "chosen: form, turn", "turn")
+tuned_rival, rival_said = cosines(swept, "chosen: no form, turn", "turn")
+claim("When both are tuned alike, the form follows its tangent better than that loss",
+      paper="this course", section="cosine on digits, the best of nine settings of each",
+      ours=said, baseline=rival_said, holds=tuned.low > tuned_rival.high, expect=False)
+
+# %% [markdown]
+# We expected this: the claim does not hold. For the form the rule takes the pair of the sections above, weight 1 and a rate of 0.004, so these are the same eight seeds. (Weight 3 at 0.002 has a higher cosine, and a distance just above 13.1.) For the rival it takes weight 3 and 0.008, a corner of the sweep. There six seeds have cosines from 0.36 to 0.48, nearly those of the form, and the other two made blank pictures. So the interval of the rival is wide, and it overlaps that of the form. The two tuning seeds had not shown this. The form is the more reliable of the two here: its worst seed has 0.43. That it follows better on the seeds on which both work is not shown. The rival's pair is at the edge of what we tried, so a wider sweep may help it.
+
+# %%
+of_rival = sorted(best_rival["cosine, turn"]["by seed"])
+assert sum(far > 75 for far in best_rival["Fréchet"]["by seed"]) == 2
+assert of_rival[1] < .1 and .36 < of_rival[2] and of_rival[-1] < .485
+assert min(best_form["cosine, turn"]["by seed"]) > .43
+assert best_form["cosine, turn"] == of_digits["form, turn"]["cosine, turn"]
+
+# %%
+heavy = [in_sweep("form, turn", 3., what)[0] for what in ("cosine, turn", "Fréchet")]
+assert heavy[0] > max(in_sweep("form, turn", 1., "cosine, turn")) and 13.1 < heavy[1] < 13.2
 
 # %% [markdown]
 # ## Try it: turn the latent
@@ -1706,7 +1768,7 @@ grade_moves(answer)
 # - With forty points and their tangents the first latent goes round the circle once, on every seed, with at least as many good samples, in more time per step. A loss that compares every sample with its nearest tangent does not do this. A loss on the *mean* speed of a batch does, without a form.
 # - With five points and a learned form the loop appears and disappears at this chapter's settings; with the loss on the mean speed it stays. At the authors' settings the loop with the form goes round on each seed, and it is still there after four times as many steps. It passes the points less closely than on their picture.
 # - Speed, sense and the width of the latent must fit the data. Two directions determine only their plane.
-# - On small pictures a form makes the first latent turn or enlarge the samples, more slowly than asked, and the Fréchet distance does not rise. A loss on each sample follows less well, and blank pictures satisfy some versions of it.
+# - On small pictures a form makes the first latent turn or enlarge the samples, more slowly than asked, and the Fréchet distance does not rise. A loss on each sample follows less well at the same settings. Tuned alike, it follows nearly as well on six of eight seeds and makes blank pictures on two.
 #
 # **For later.**
 #
