@@ -1083,7 +1083,7 @@ claim("With Γ = 1 a large critic covers 1,000 digit triples more evenly than wi
 
 # %% [markdown]
 # ## Digits of 28×28, with convolutional players
-# The paper trains convolutional players on faces. `benchmarks/critics.py` trains small ones on MNIST, with the three penalties: the Euclidean one with weight 10, and transport with weight 1, with $\Gamma=1$ and alone. All have the same networks, batches of 32, and 200 steps with one turn of the critic. The better of two rates was chosen for each on seed 100. Then eight seeds are measured: the Fréchet distance of 2,000 samples to unseen digits, on pixels; the roughness of the critic's gradient at unseen digits; and the processor time of a step.
+# The paper trains convolutional players on faces. `benchmarks/critics.py` trains small ones on MNIST, with the three penalties: the Euclidean one with weight 10, and transport with weight 1, with $\Gamma=1$ and alone. All have the same networks, batches of 32, and 200 steps with one turn of the critic. The better of two rates was chosen for each after 100 steps on seed 100. Then eight seeds are measured: the Fréchet distance of 2,000 samples to unseen digits, on pixels; the roughness of the critic's gradient at unseen digits; and the processor time of a step.
 #
 # **Predict:** transport alone gives the smoothest gradient on the 8×8 digits. Does it on these?
 
