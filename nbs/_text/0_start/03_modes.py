@@ -829,7 +829,7 @@ Picture(figure, f"Confusion matrix: {right} of {judge.exam_size} on the diagonal
 images, labels = split["held_out"]
 verdict, sure = judge.predict(images / 8 - 1)
 unsure = (sure < .9).nonzero().flatten()[:20]
-figure, ax = axes(size=(4, 1.3))
+figure, ax = axes(size=(6.4, 1.5))
 image_grid(ax, images[unsure] / 16, columns=max(1, len(unsure)),
            title=f"{(sure < .9).sum()} of {len(sure)} are below .9")
 Picture(figure, f"Low-confidence scans; truth {labels[unsure].tolist()}, "
@@ -884,8 +884,9 @@ f"sure of {sure:.0%} of averages of two scans"
 # %%
 stacks = stacked_digits()
 x, mode = stacks.sample_with_modes(12, g)
-figure, ax = axes(size=(7, 1.4))
-image_grid(ax, stacks.picture(x), columns=12, title=" ".join(f"{m:03d}" for m in mode.tolist()))
+figure, panels = axes(2, 6, size=(1.1, 1.3))
+for ax, picture, m in zip(panels.flat, stacks.picture(x), mode.tolist()):
+    image_grid(ax, picture[None], 1, f"{m:03d}")
 shown = ", ".join(f"{m:03d}" for m in mode.tolist())
 Picture(figure, f"Twelve coloured triples of digits: {shown}")
 
