@@ -34,7 +34,8 @@ class Interval:
 
     def __format__(self, spec: str) -> str:
         mean, low, high = (_plain(v, spec or ".3g") for v in (self.mean, self.low, self.high))
-        return f"{mean} on all {self.n} seeds" if self.low == self.high else f"{mean} [{low}, {high}]"
+        same = self.low == self.high
+        return f"{mean} on all {self.n} seeds" if same else f"{mean} [{low}, {high}]"
 
     def __repr__(self) -> str:
         return f"{self}" if self.low == self.high else f"{self} over {self.n} seeds"

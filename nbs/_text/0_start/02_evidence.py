@@ -32,7 +32,7 @@ from modelab.core.checks import check_int, check_number
 import torch
 from sklearn.datasets import load_digits
 
-from modelab.core.plotting import Picture, axes, image_grid
+from modelab.core.plotting import MISSING, REAL, Picture, axes, image_grid
 from modelab.course.claims import claim
 
 # %% [markdown]
@@ -137,7 +137,8 @@ class Interval:
 
     def __format__(self, spec: str) -> str:
         mean, low, high = (_plain(v, spec or ".3g") for v in (self.mean, self.low, self.high))
-        return f"{mean} on all {self.n} seeds" if self.low == self.high else f"{mean} [{low}, {high}]"
+        same = self.low == self.high
+        return f"{mean} on all {self.n} seeds" if same else f"{mean} [{low}, {high}]"
 
     def __repr__(self) -> str:
         return f"{self}" if self.low == self.high else f"{self} over {self.n} seeds"
@@ -249,7 +250,8 @@ f"{held:.0%} hold the true mean; {flat:.0%} have length zero"
 # %% [markdown]
 # **A limit of this interval.** These shares are far from normal. With probability $0.9^8=43\,\%$ all eight are 1. Then the interval
 # has length zero and misses the true mean. So do not trust the interval of a count or share that is nearly always at its limit.
-# Look at the worst seed as well.
+# Look at the worst seed as well. In this course an interval over seeds has 95 % *if the values are normal*. The last picture of
+# this chapter shows how often it holds the mean of other values.
 
 # %% [markdown]
 # ## The interval of a share
@@ -280,6 +282,107 @@ low, high = wilson_interval(.8, 10)
 for p in (low, high):
     assert math.isclose(abs(.8 - p), NormalDist().inv_cdf(.975) * math.sqrt(p * (1 - p) / 10))
 [round(v, 3) for v in (*wilson_interval(.8, 10), *wilson_interval(0., 40))]
+
+# %% [markdown]
+# How often does Wilson's interval hold the true share $p$? There are only $n+1$ possible counts. So add the probabilities of the
+# counts whose interval holds $p$. No draws are needed.
+
+# %%
+from scipy.stats import binom
+
+def wilson_holds(n: int, shares: torch.Tensor) -> torch.Tensor:
+    "Chance that the interval of a share of n holds the true share, for each true share."
+    limits = torch.tensor([wilson_interval(k / n, n) for k in range(n + 1)], dtype=torch.float64)
+    chance = torch.as_tensor(binom.pmf(torch.arange(n + 1)[:, None], n, shares))
+    inside = (limits[:, :1] <= shares) & (shares <= limits[:, 1:])
+    return (chance * inside).sum(0)
+
+
+# %%
+true_shares = torch.linspace(.0005, .9995, 1999, dtype=torch.float64)
+holds = wilson_holds(40, true_shares)
+figure, ax = axes(size=(5, 2.4))
+ax.plot(100 * true_shares, 100 * holds, c=REAL, lw=1)
+ax.axhline(95, c="k", lw=1, ls=":")
+ax.set(xlabel="true share (%)", ylabel="chance to hold it (%)", title="Wilson's interval, n = 40")
+Picture(figure, f"The chance jumps up and down around 95 %: {holds.mean():.1%} on average, and "
+                f"down to {holds.min():.0%} near 0 and 100 %")
+
+# %%
+middle = (true_shares > .125) & (true_shares < .875)  # at least five expected of each kind
+assert abs(holds.mean() - .95) < .01 and .92 < holds[middle].min() < .95 < holds[middle].max()
+assert .84 < holds.min() < .86
+f"{holds.mean():.1%} on average; {holds[middle].min():.1%} to {holds[middle].max():.1%} " \
+    f"in the middle; {holds.min():.1%} at worst"
+
+# %% [markdown]
+# A count is a whole number, so no interval of a share has 95 % for each true share. Wilson's has 95 % on average over the shares.
+# It stays near 95 % if at least five answers of each kind are expected. It can have 85 % if less than one is expected.
+
+# %% [markdown]
+# ## Does each interval of this course hold what it says?
+# Other chapters have intervals of their own: for mode coverage ([0.4](04_coverage.ipynb)), precision and recall
+# ([4.1](../4_evidence/01_precision_recall.ipynb)), audits ([4.2](../4_evidence/02_audit.ipynb)), missing groups
+# ([4.3](../4_evidence/03_missing.ipynb)), copies ([4.4](../4_evidence/04_copying.ipynb)), and comparisons of two generators
+# ([4.5](../4_evidence/05_compare.ipynb)). You need not know them yet. Each was tested in the same way. The script `benchmarks/intervals.py`
+# draws data whose true value is known, 200 times or more, and counts how often the interval holds it. Some generators are perfect, others have a fault.
+
+# %%
+from modelab.course.claims import recorded
+
+CHAPTER = {"seeds": "0.2 mean over seeds", "share": "0.2 share, Wilson",
+           "excess": "4.2 difference of two shares", "copied share": "4.4 excess of a share",
+           "attribute": "4.3 rate of an attribute", "compare": "4.5 all differences",
+           "coverage": "0.4 ", "groups": "4.3 ", "copies": "4.4 "}
+
+def name_of(part: str, row: dict) -> str:
+    "The line of the picture that a recorded row belongs to."
+    measure = row["setting"].rpartition(": ")[2]
+    if part == "seeds":
+        return CHAPTER[part] + (", normal" if measure == "normal" else ", not normal")
+    if part == "neighbours":
+        return "4.1 " + ("balls as they are" if "as they are" in row["setting"] else "new balls")
+    name = CHAPTER.get(part, "4.2 ")
+    return name + measure.replace("_", " ") if name[-1] == " " else name
+
+# %%
+lines = {}
+for part, rows in recorded("intervals").items():
+    for row in rows if isinstance(rows, list) else []:
+        lines.setdefault(name_of(part, row), []).append(row)
+lines = dict(sorted(lines.items()))
+
+# %%
+def draw_held():
+    "A line for each interval, a mark for each setting; the band is two standard errors."
+    figure, ax = axes(size=(6, .22 * len(lines) + 1))
+    error = 2 * math.sqrt(.95 * .05 / 400)
+    ax.axvspan(95 - 100 * error, 95 + 100 * error, color=".88")
+    for place, (name, rows) in enumerate(lines.items()):
+        for row in rows:
+            plain = row["says"] in ("95 %", "at least 95 %")
+            ax.plot(100 * row["held"], place, "o" if plain else "x", c=REAL if plain else MISSING)
+    ax.set(yticks=range(len(lines)), yticklabels=list(lines), ylim=(len(lines) - .5, -.5),
+           xlabel="share of draws in which the interval holds the true value (%)")
+    least = min(row["held"] for rows in lines.values() for row in rows if "if" in row["says"])
+    return Picture(figure, f"Blue discs lie in the grey band around 95 % or to its right. Grey "
+                           f"crosses, intervals with a condition, go down to {least:.0%}")
+
+draw_held() if lines else "not recorded here"
+
+# %%
+for row in (row for rows in lines.values() for row in rows):
+    error = 2 * math.sqrt(.95 * .05 / row["draws"])
+    assert row["says"] != "95 %" or abs(row["held"] - .95) < error, row
+    assert row["says"] != "at least 95 %" or row["held"] > .95 - error, row
+
+# %% [markdown]
+# A blue disc is an interval that says *95 %*, or *≥ 95 %*. None lies to the left of the band. (The band is drawn for 400 draws; the
+# test in the cell above takes the number of draws of each row.) Discs to the right of the band belong to intervals that say *≥ 95 %*. They are
+# longer than they need to be, because a count or a share at its limit cannot have 95 % exactly, or because several are tried and one is told.
+#
+# A grey cross is an interval that needs a condition: normal values, an average over shares (Wilson's), balls that stay as they
+# are (4.1), a group as it was found (4.3), or many samples (4.5). Where the condition fails, the interval may hold the true value much less often.
 
 # %% [markdown]
 # ## Claims and the ledger
@@ -416,7 +519,8 @@ grade_differs(answer)
 # %% [markdown]
 # ## Recap
 # - A count means little without the counts of noise and of a perfect generator. One seed means little, too.
-# - A mean over seeds gets Student's interval, a share of independent answers gets Wilson's. Student's interval is too short if the values are nearly all at a limit.
+# - A mean over seeds gets Student's interval, a share of independent answers gets Wilson's. Student's interval is too short if the values are nearly all at a limit. Wilson's has 95 % on average over shares.
+# - An interval that says 95 % is tested: draw data whose true value is known, and count.
 # - A claim is a sentence that could be false, an interval, and a verdict. The tests compare the verdict with the measurement.
 # - Graders are tried on right and wrong answers before you meet them.
 #
