@@ -217,7 +217,7 @@ def _frechet_influence(real: Tensor, made: Tensor) -> np.ndarray:
     return (2 * x @ shift + ((x @ slope) * x).sum(1)).numpy()
 
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #dce7b0f5
+# %% ../../nbs/4_evidence/05_compare.ipynb #085aac27
 SPLITS = 20
 HALF_WIDTH = 2.228  # Student's t for 95 % with the ten degrees of freedom that splits are worth
 
@@ -225,7 +225,7 @@ HALF_WIDTH = 2.228  # Student's t for 95 % with the ten degrees of freedom that 
 # %% ../../nbs/4_evidence/05_compare.ipynb #fc48f84d
 @dataclass(frozen=True)
 class Difference:
-    "One measure of A and of B; the difference is B less A, with a 95 % interval."
+    "One measure of A and of B; the difference is B less A, with an interval: 95 % for large n."
     measure: str
     a: float
     b: float
@@ -293,7 +293,7 @@ class Comparison:
         "The table as texts, its head first."
         number = lambda v: "" if v is None else f"{v:.3f}"
         a, b = self.names
-        head = ["", a, b, f"{b} − {a}", "95 % interval", "p", "unseen"]
+        head = ["", a, b, f"{b} − {a}", "95 % if n is large", "p", "unseen"]
         return [head] + [[row.measure + mark_of(row), number(row.a), number(row.b),
                           f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]",
                           f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]

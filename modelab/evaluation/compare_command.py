@@ -69,7 +69,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
 def interval_picture(pair: Comparison) -> Picture:
-    "The difference in each measure with its 95 % interval, all drawn to one width."
+    "The difference in each measure with its interval, all drawn to one width."
     figure, ax = axes(size=(4.6, 2.7))
     ax.axvline(0, c="k", lw=1)
     for at, row in enumerate(reversed(pair.rows)):

@@ -47,7 +47,7 @@ def close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
     r, c = map(torch.cat, zip(*found))
     return r.numpy(), c.numpy(), exact_squared_distances(x, y, r, c).numpy()
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #5ddd0dd0
+# %% ../../nbs/4_evidence/05_compare.ipynb #dce7b0f5
 def random_half(n: int, generator: torch.Generator) -> np.ndarray:
     "Half of n rows, at random, `(n,)` bool."
     return (torch.randperm(n, generator=generator) < n // 2).numpy()
@@ -72,7 +72,7 @@ def marks_say(rows: Iterable[Any], level: float) -> list[str]:
     inside = any(row.differs and row.low <= 0 <= row.high for row in rows)
     said = f"* a sure difference: p ≤ {level:g} after Holm's rule over all tests"
     said += "; where its interval holds 0, the exact p decides" * inside
-    alone = ("(*) not sure: the 95 % interval of this measure alone leaves out 0, but Holm's rule "
+    alone = ("(*) not sure: the interval of this measure alone leaves out 0, but Holm's rule "
              "over all tests does not call it a difference")
     return [f"{said}."] * ("*" in marks) + [f"{alone}."] * ("(*)" in marks)
 

@@ -640,7 +640,7 @@ exact, found
 #
 # $$\operatorname{Var}(D)\approx\tfrac12\operatorname{Var}(D_1)=\tfrac14\,\mathrm E(D_1-D_2)^2 .$$
 #
-# Twenty random splits are averaged. No example is repeated, and the measure need not be smooth. The only assumption is that the variance falls as $1/n$. For a mean, the average over all splits is $s^2/n$ (checked below).
+# Twenty random splits are averaged. No example is repeated, and the measure need not be smooth. The only assumption is that the variance falls as $1/n$. It needs enough examples: if a mode has twelve of them, it has six in a half, and balls reach into other modes. So a table says *95 % if n is large*, and [below](#How-well-it-is-calibrated) we measure how often the interval holds the difference. For a mean, the average over all splits is $s^2/n$ (checked below).
 
 # %%
 #| export
@@ -697,7 +697,7 @@ assert math.isclose(np.mean([gap ** 2 / 4 for gap in gaps]), x.var() / 8, rel_to
 #| export
 @dataclass(frozen=True)
 class Difference:
-    "One measure of A and of B; the difference is B less A, with a 95 % interval."
+    "One measure of A and of B; the difference is B less A, with an interval: 95 % for large n."
     measure: str
     a: float
     b: float
@@ -812,7 +812,7 @@ def marks_say(rows: Iterable[Any], level: float) -> list[str]:
     inside = any(row.differs and row.low <= 0 <= row.high for row in rows)
     said = f"* a sure difference: p ≤ {level:g} after Holm's rule over all tests"
     said += "; where its interval holds 0, the exact p decides" * inside
-    alone = ("(*) not sure: the 95 % interval of this measure alone leaves out 0, but Holm's rule "
+    alone = ("(*) not sure: the interval of this measure alone leaves out 0, but Holm's rule "
              "over all tests does not call it a difference")
     return [f"{said}."] * ("*" in marks) + [f"{alone}."] * ("(*)" in marks)
 
@@ -827,7 +827,7 @@ def cells(self: Comparison) -> list[list[str]]:
     "The table as texts, its head first."
     number = lambda v: "" if v is None else f"{v:.3f}"
     a, b = self.names
-    head = ["", a, b, f"{b} − {a}", "95 % interval", "p", "unseen"]
+    head = ["", a, b, f"{b} − {a}", "95 % if n is large", "p", "unseen"]
     return [head] + [[row.measure + mark_of(row), number(row.a), number(row.b),
                       f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]",
                       f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
@@ -1706,13 +1706,28 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## How well it is calibrated
-# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in their principal directions. For each setting: the share of draws with any sure difference, and the measures that found it in more than a fifth of the draws.
+# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in their principal directions. The picture shows for each setting the share of draws with any sure difference, and with a sure difference in each measure.
 
 # %%
 kept = recorded("compare").get("rates", [])
-for row in kept:
-    text = ", ".join(f"{name} {value:.2f}" for name, value in row["power"].items() if value > .2)
-    print(f"{row['setting']:38} any difference {row['any']:.3f} of {row['draws']}   {text}")
+
+
+def draw_power():
+    "A row for each setting: the share of draws with any sure difference, and in each measure."
+    columns = ["any", *COMPARED]
+    share = np.array([[row["any"], *row["power"].values()] for row in kept])
+    figure, ax = axes(size=(6.6, .27 * len(kept) + 1.2))
+    ax.imshow(share, cmap="Oranges", vmin=0, vmax=1.6, aspect="auto")
+    for i, j in np.ndindex(share.shape):
+        ax.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9)
+    ax.set(xticks=range(len(columns)), yticks=range(len(kept)), title="share of draws, %",
+           yticklabels=[f"{row['setting']} ({row['draws']} draws)" for row in kept])
+    ax.set_xticklabels(columns, rotation=35, ha="right")
+    return Picture(figure, "Share of draws with a sure difference: rare for one law, and by the "
+                           "measures that fit the fault where there is one")
+
+
+draw_power() if kept else "not recorded here"
 
 # %%
 power = {row["setting"]: row["power"] | {"any": row["any"]} for row in kept}
@@ -1742,41 +1757,50 @@ if sound:
 made if sound else "not recorded here"
 
 # %% [markdown]
-# How often does the 95 % interval hold the true difference, which is the mean over all draws? Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
+# How often does the interval hold the true difference, which is the mean over all draws? The upper rows are those of the recording above that have 100 draws or more. For the lower rows `benchmarks/intervals.py` took 300 samples of 25 modes, twelve of each mode, and made 200 draws. Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
 
 # %%
+many = [row for row in kept if row["draws"] >= 100]
+small = []
+for row in recorded("intervals").get("compare", []):
+    setting, measure = row["setting"].rsplit(": ", 1)
+    if not small or small[-1]["setting"] != setting:
+        small.append({"setting": setting, "draws": row["draws"], "covers": {}})
+    small[-1]["covers"][measure] = row["held"]
+
+# %%
+two_errors = lambda row: 2 * (.95 * .05 / row["draws"]) ** .5
+
 def draw_covers():
     "A row for each setting: how often each measure's interval held the true difference."
-    figure, ax = axes(size=(6, .28 * len(kept) + .8))
-    for place, row in enumerate(reversed(kept)):
-        shares, draws = list(row["covers"].values()), row["draws"]
-        error = 2 * (.95 * .05 / draws) ** .5
+    rows = many + small
+    figure, ax = axes(size=(6, .28 * len(rows) + .8))
+    for place, row in enumerate(rows):
+        shares, error = list(row["covers"].values()), two_errors(row)
         ax.plot([.95 - error, min(1, .95 + error)], [place] * 2, c=".8", lw=7, zorder=0)
         ax.plot(shares, [place] * len(shares), "o", c=FAKE, ms=4, alpha=.6)
     ax.axvline(.95, c="k", lw=1, ls=":")
-    names = [f"{row['setting']} ({row['draws']} draws)" for row in reversed(kept)]
-    ax.set(yticks=range(len(kept)), yticklabels=names, xlabel="share of intervals that hold it")
-    short = sum(share < .95 - 2 * (.95 * .05 / row["draws"]) ** .5 for row in kept
-                for share in row["covers"].values())
-    return Picture(figure, f"{short} of {sum(len(row['covers']) for row in kept)} measures and "
-                           "settings lie more than two standard errors below 95 %")
+    names = [f"{row['setting']} ({row['draws']} draws)" for row in rows]
+    ax.set(yticks=range(len(rows)), yticklabels=names, xlabel="share of intervals that hold it",
+           ylim=(len(rows) - .5, -.5))
+    return Picture(figure, "With 500 samples or more no dot lies to the left of the grey bar; "
+                           "with 300 some do, and one of them is near .75")
 
 
-draw_covers() if kept else "not recorded here"
-
-# %% [markdown]
-# All settings together:
+draw_covers() if many else "not recorded here"
 
 # %%
-if kept:
-    lowest, draws, name, setting = min((share, row["draws"], name, row["setting"]) for row in kept
-                                       for name, share in row["covers"].items())
-    mean = np.mean([share for row in kept for share in row["covers"].values()])
-    print(f"On average the intervals hold it in {mean:.0%}. The worst, of {name} ({setting}), "
-          f"holds it in {lowest:.0%} of {draws} draws.")
+lowest = lambda rows: min((share, measure, row["setting"]) for row in rows
+                          for measure, share in row["covers"].items())
+if many and small:
+    assert all(share > .95 - two_errors(row) for row in many for share in row["covers"].values())
+    assert lowest(small)[0] < .85 and lowest(small)[1] == "lost"
+    tried = recorded("intervals")["earlier"]["held"]  # the jackknife
+    assert min(tried, key=tried.get).endswith("lost") and np.median(list(tried.values())) > .98
+    print(lowest(many), lowest(small), sep="\n")
 
 # %% [markdown]
-# So the interval is approximate, while the p-value is exact.
+# With 500 samples or more no interval is too short by more than chance. (These rows are of one law. Of generators with a fault we have fewer than 100 draws of this size, too few to say.) With twelve examples in a mode the intervals of density, and of *lost* if a mode is lost, are too short. A jackknife that leaves out a twentieth at a time was tried instead. It held the differences there in nearly all draws, so it was much too long, but that in *lost* in 84 %. So read the interval with care if a kind of example has fewer than some twenty examples. The p-value is exact for any number of samples.
 
 # %% [markdown]
 # ## The command
@@ -1842,7 +1866,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
 # %%
 #| export evaluation.compare_command
 def interval_picture(pair: Comparison) -> Picture:
-    "The difference in each measure with its 95 % interval, all drawn to one width."
+    "The difference in each measure with its interval, all drawn to one width."
     figure, ax = axes(size=(4.6, 2.7))
     ax.axvline(0, c="k", lw=1)
     for at, row in enumerate(reversed(pair.rows)):
@@ -1917,6 +1941,8 @@ def _run_compare(args: argparse.Namespace) -> int:
 
 # %%
 import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from modelab.__main__ import main
@@ -1926,11 +1952,13 @@ for name, x in (("old", a[:400]), ("new", 1.1 * b[:400]), ("train", real[:400]))
     np.save(f"{folder.name}/{name}.npy", x.numpy())
 old, new, train = (f"{folder.name}/{name}.npy" for name in ("old", "new", "train"))
 page, record = (Path(folder.name, name) for name in ("page.html", "pair.json"))
-status = main(["compare", old, new, "--reference", train, "--out", str(page),
-               "--json", str(record)])
+with redirect_stdout(StringIO()) as printed:
+    status = main(["compare", old, new, "--reference", train, "--out", str(page),
+                   "--json", str(record)])
 page, rows = page.read_bytes(), json.loads(record.read_text())["rows"]
 assert status == 1 and b"http" not in page and len(page) < 2e6
 assert [row["measure"] for row in rows if not row["differs"]] == ["Fréchet distance"]
+print("\n".join(printed.getvalue().split("\n")[:3]))  # a row for each measure follows
 status
 
 # %% [markdown]
@@ -2049,7 +2077,7 @@ grade_made(answer)
 # ## Recap
 # - Two numbers without an interval do not show a difference: two perfect generators differ, too. The p-value decides whether there is a difference. The interval says how large it may be.
 # - If both generators have one law, their labels may be shuffled. This test is exact for every measure.
-# - The bootstrap repeats examples, and the jackknife is proven for smooth measures only. So both are doubtful for measures with nearest neighbours. Splits in halves repeat no example and need no smoothness.
+# - The bootstrap repeats examples, and the jackknife is proven for smooth measures only. So both are doubtful for measures with nearest neighbours. Splits in halves repeat no example and need no smoothness. They need enough examples: a half must look like a small version of the whole.
 # - Use the same number of samples for both. Fréchet distance, recall and coverage depend on the number.
 # - "No difference" depends on the number of samples: `smallest_loss` says which loss would have been found.
 #
