@@ -57,7 +57,7 @@ class AttributeRow:
     name: str
     data_rate: float
     rate: float  # in the samples
-    low: float  # 95 % interval of that
+    low: float  # Wilson's 95 % interval of that
     high: float
     precision: float | None  # None: nobody said which samples are good, or none shows it
     recall: float | None  # None: the data does not show it
@@ -73,7 +73,7 @@ class AttributeTable:
     level: float
 
     def __repr__(self) -> str:
-        lines = [f"{'':20} {'data':>7} {'samples':>7} {'95 % interval':>16} {'prec.':>6} "
+        lines = [f"{'':20} {'data':>7} {'samples':>7} {'Wilson 95 %':>16} {'prec.':>6} "
                  f"{'recall':>6} {'p':>8}"]
         for r in self.rows:
             precision, recall = (f"{v:6.2f}" if v is not None else f"{'–':>6}"

@@ -163,7 +163,7 @@ def _percent(share: float) -> str:
 # %% ../../nbs/4_evidence/03_missing.ipynb #68fa2e11
 @dataclass(frozen=True)
 class Group:
-    "A kind of real example that the samples leave out; shares with 95 % intervals."
+    "A kind of real example that the samples leave out; Wilson's intervals are of what was found."
     share: float  # of the data
     low: float
     high: float
