@@ -37,7 +37,7 @@ MEDIAN, LONGEST, COLUMNS = 12, 25, 100
 SHARE, MODULE_SHARE, FEW = .12, .15, 40  # of all methods and losses together; of one; so few lines in functions are free
 EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
 GRADER = re.compile(r"#\|\s*export\s+course\.graders")
-WORDS = 3  # of prose for each code line of a lesson, at least
+WORDS, FEW_LINES = 3, 100  # of prose for each code line of a lesson, at least; where it has more lines than this
 GENERATED = ("_modidx.py", "_index.py")
 
 
@@ -212,20 +212,21 @@ def measure_modules(package: Path, house: House) -> None:
     house.rows["lines over 100 columns, modules"] = str(wide)
 
 
-def words_per_code_line(nb: NotebookNode) -> float:
-    """Words of prose over lines of code, without graders, blank lines and comments; a lesson explains as much as it computes."""
+def prose(nb: NotebookNode) -> tuple[int, int]:
+    """Words of the text cells, and lines of code without graders, blank lines and comments."""
     words = sum(len(c.source.split()) for c in nb.cells if c.cell_type == "markdown")
     code = [line for c in nb.cells if c.cell_type == "code" and not GRADER.match(c.source) for line in c.source.splitlines()]
-    return words / max(1, sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in code))
+    return words, sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in code)
 
 
 def measure_prose(books: Sequence[Path], house: House) -> None:
-    """Words per code line of the lessons, parts 0 to 5."""
-    found = {p.stem: words_per_code_line(nbformat.read(p, as_version=4)) for p in books if p.parent.name[:1] in "012345"}
+    """Words per code line of the lessons, parts 0 to 5: a lesson explains as much as it computes. Chapters of few lines are left out."""
+    counts = {p.stem: prose(nbformat.read(p, as_version=4)) for p in books if p.parent.name[:1] in "012345"}
+    found = {name: words / lines for name, (words, lines) in counts.items() if lines > FEW_LINES}
     if found:
         house.rows["words per code line in lessons"] = (f"median {statistics.median(found.values()):.1f}, "
                                                         f"from {min(found.values()):.1f} to {max(found.values()):.1f}")
-    house.faults += [f"{name}: {value:.1f} words per code line, fewer than {WORDS}" for name, value in found.items() if value < WORDS]
+    house.faults += [f"{name}: {value:.1f} words per code line, the least is {WORDS}" for name, value in found.items() if value < WORDS]
 
 
 def measure(root: Path, books: Sequence[Path]) -> House:

@@ -83,6 +83,16 @@ def test_a_good_repository_passes(tmp_path):
     assert found.rows["exported cells with several definitions"] == "0 of 1"
 
 
+def test_a_lesson_with_little_prose_is_noticed(tmp_path):
+    found = repository(tmp_path, ["x = 1\n" * 101])
+    assert found.faults == ["01_minimax: 0.0 words per code line, the least is 3"] and "words per code line in lessons" in found.rows
+    book = tmp_path / "nbs/1_game/01_minimax.ipynb"
+    write(new_notebook(cells=[new_markdown_cell("a word " * 180), new_code_cell("# a comment\n\n" * 50 + "x = 1\n" * 101),
+                              new_code_cell("#| export course.graders.minimax\n" + "x = 1\n" * 500)]), book)
+    again = house.measure(tmp_path, [book])
+    assert again.rows["words per code line in lessons"] == "median 3.6, from 3.6 to 3.6" and not any("words" in fault for fault in again.faults)
+
+
 @pytest.mark.parametrize("cells, modules, fault", [
     (["#| export\ndef f(): pass\n\n\ndef g(): pass"], {}, "1_game/01_minimax, cell 1: defines f, g"),
     (["#| export\ndef f():\n" + "    1\n" * 25, "#| export\nx = 1\n"], {}, "1_game/01_minimax, cell 1: 26 lines, the most is 25"),
