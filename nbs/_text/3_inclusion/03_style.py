@@ -796,7 +796,7 @@ assert torch.allclose(penalty, torch.tensor((.98 ** 2 + 2.98 ** 2) / 2))
 [round(layer.strength.abs().mean().item(), 3) for layer in net.layers]
 
 # %% [markdown]
-# The next output is the share of good samples from the same latents, seed by seed: with noise in the first row, without it in the second. In the mean it is higher without noise. So the noise lowers the share of good samples of these generators. Whether a training without noise is better is a question for the ablation.
+# The next output is the share of good samples from the same latents, seed by seed: with noise in the first row, without it in the second. In the mean it is higher without noise. So the noise lowers the share of good samples of these generators. This does not say how a *training* without noise would do: see *Does it lose fewer modes?* below.
 
 # %%
 z, pixels = run.noise(2000, run.generators("on and off")), run.generators("pixels")
@@ -821,7 +821,11 @@ assert torch.equal(resumed.sample(5), short.step(1).sample(5))
 
 # %% [markdown]
 # ## Does it lose fewer modes?
-# Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses the learning rate of each setting out of .001 and .003 with four seeds, and then trains eight other seeds for 1,000 steps. The rule was set before the run: a setting captures *fewer* or *more* modes only where its interval does not overlap that of the whole style generator.
+# Four parts of the style generator are left out, one at a time: the mapping network, mixing, noise and demodulation. The data are the thousand modes of three digits. One more setting has eight mapping layers instead of two. Another gives the discriminator a deviation map. Two have convolutional networks of the same width, first for $G$ alone and then for both.
+#
+# `python benchmarks/style.py` chooses the learning rate of each setting, .001 or .003: the one with the smaller TV after 500 steps, over four seeds. Then it trains eight other seeds for 1,000 steps. We say that a setting captures *fewer* or *more* modes only where its interval does not overlap that of the whole style generator.
+#
+# The count takes 10,000 samples and gives each to the mode that looks nearest, good or not. So an even generator would show all 1,000 modes, and uniform noise scores 148 (chapter [3.2](02_imle_gan.ipynb)).
 
 # %%
 rows = {row["setting"]: row for row in recorded("style").get("ablation", [])}
@@ -843,7 +847,9 @@ Picture(figure, "Modes captured: most with convolutions, fewest with eight mappi
 # - **Fewer modes:** eight mapping layers instead of two. The mapping network learns a hundred times more slowly than the other layers, as in StyleGAN. Whether 1,000 steps are too few for eight of its layers was not tried.
 # - **Not told apart:** without mixing, without noise, without demodulation, with a deviation map.
 #
-# So in this course's setting no part of the style generator saves modes, and two of its parts cost some. About one sample in seven is good (*good* below is the share of samples of which the classifier is sure). An even generator with as many good samples would show about 740 modes. All settings chose the larger rate, so a still larger one may be better; it was not tried.
+# So in this course's setting no part of the style generator is shown to save modes, and one, the mapping network, costs some. With eight mapping layers the generator shows about as few modes as uniform noise.
+#
+# About one sample in seven of the style generator is good (*good* below is the share of samples of which the classifier is sure). The record does not count modes by good samples alone. By such a count, an even generator with as many good samples would show about 740. All settings chose the larger rate by TV, so a still larger one may be better; it was not tried. By modes some would have chosen the smaller rate.
 
 # %%
 found = {name: against(row, rows["style"]) for name, row in rows.items() if name != "style"}
@@ -861,7 +867,7 @@ for name in ("style", *more):
           f"{min(row['captured']['by seed']):.0f} modes   {row['ms per step and seed']} ms a step")
 
 # %% [markdown]
-# The same eight generators with truncation: with a smaller $\psi$ every seed captures fewer modes, and the share of good samples does not rise for sure.
+# The same eight style generators with truncation: with a smaller $\psi$ every seed captures fewer modes. The intervals of the share of good samples overlap, so no rise of it is shown.
 
 # %%
 cut = {row["psi"]: row for row in rows["style"]["truncation"]}
@@ -1097,7 +1103,7 @@ grade_scale(answer)
 # - The latent goes into every layer, as a scale of its channels. Modulation and demodulation of weights equal a scaling of input and output.
 # - Noise and mixing are random numbers inside a network. They come from streams of the run, so resuming stays exact.
 # - Truncation costs recall in the mean, and not in every seed. State $\psi$ with every figure, and count modes at $\psi=1$.
-# - In the course's short trainings no part of the style generator saved modes. Without its mapping network it captured more of a thousand, and convolutions captured most.
+# - In the course's short trainings no part of the style generator was shown to save modes. Without its mapping network it captured more of a thousand, and convolutions captured most.
 #
 # **For later.**
 #
