@@ -607,8 +607,8 @@ claim("Our classifier finds more of 1,000 stacked digits in random pixels than V
 # %%
 rows = {"held-out scans": coverage(stacked.held_out.sample(26_000, generator=g), stacked),
         "training scans": coverage(stacked.sample(26_000, generator=g), stacked)}
-{name: f"high quality {v.high_quality:.1%}, TV {v.tv:.3f}"
- for name, v in {**rows, "floor": c.floor}.items()}
+"; ".join(f"{name}: high quality {v.high_quality:.1%}, TV {v.tv:.3f}"
+          for name, v in {**rows, "floor": c.floor}.items())
 
 # %%
 held, floor = rows["held-out scans"], c.floor
@@ -659,8 +659,7 @@ for row in recorded("intervals").get("coverage", []):
     generator, measure = row["setting"].rsplit(": ", 1)
     drawn.setdefault(measure, {})[generator] = row["held"]
     assert row["held"] > .95 - 2 * math.sqrt(.95 * .05 / row["draws"])  # at least 95 %
-widest = {measure: (min(v.values()), max(v.values())) for measure, v in drawn.items()}
-widest
+"; ".join(f"{name} {min(v.values()):.1%} to {max(v.values()):.1%}" for name, v in drawn.items())
 
 # %% [markdown]
 # Above stand the smallest and the largest share of each measure. None is below 95 % by more than two standard errors. Many are above: these intervals are
