@@ -48,6 +48,7 @@ from modelab.core.plotting import (ACCENT, axes, FAKE, Film, image_grid, MISSING
                                    scatter)
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, recorded, recorded_pictures, steps
+from modelab.course.diagrams import flow_diagram
 from modelab.course.family_map import beside, pairs_of
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
@@ -150,7 +151,7 @@ plain = plain_bigan()
 # %%
 def eight_rings(found: dict, alt: str) -> Picture:
     "Samples of eight seeds as crosses, the modes as discs."
-    figure, panels = axes(2, 4, size=(1.6, 1.7), sharex=True, sharey=True)
+    figure, panels = axes(2, 4, size=(1.4, 1.5), sharex=True, sharey=True)
     for r, ax in enumerate(panels.flat):
         scatter(ax, data.centers, limit=5.5, size=70)
         scatter(ax, None, torch.tensor(found["samples"][r]), limit=5.5, size=4)
@@ -188,6 +189,27 @@ if not fast_mode():
 
 # %% [markdown]
 # ## The penalty: the slope of D should follow the pair
+# The diagram shows what the penalty adds to a BiGAN. (The pairs and losses of BiGAN itself are in the diagram of chapter [2.2](02_bigan.ipynb).) Solid arrows show values, the dashed arrow is a gradient.
+
+# %%
+#| hide-input
+networks = {"encoder E": (1.7, 0), "generator G": (4.4, 0), "discriminator D": (6.9, 1.2)}
+values = {"real x": (.2, .6), "code z": (3, 0), "partner x̂": (5.9, 0),
+          "point x̃ between\nx and x̂": (4.4, 1.2), "slope of D\nat (x̃, z)": (9, 1.2),
+          "direction u\nfrom x̂ to x": (7.5, 0), "penalty": (9, 0)}
+arrows = [("real x", "encoder E"), ("encoder E", "code z"), ("code z", "generator G"),
+          ("generator G", "partner x̂"), ("real x", "point x̃ between\nx and x̂"),
+          ("partner x̂", "point x̃ between\nx and x̂"),
+          ("point x̃ between\nx and x̂", "discriminator D"),
+          ("discriminator D", "slope of D\nat (x̃, z)"), ("slope of D\nat (x̃, z)", "penalty"),
+          ("partner x̂", "direction u\nfrom x̂ to x"), ("direction u\nfrom x̂ to x", "penalty")]
+Picture(flow_diagram(networks, values, arrows, [("penalty", "discriminator D", 0)],
+                     size=(8.8, 2.6)),
+        "A real x goes through E and G and gives its partner x̂. A point between the two goes into "
+        "D. The penalty compares the slope of D there with the direction from x̂ to x. Its "
+        "gradient goes to D only")
+
+# %% [markdown]
 # The penalty acts between $\hat x$ and $x$, with $z=E(x)$ fixed. There the logit $\ell$ of $D$ should rise by one per unit of length, straight towards $x$. $u$ is the unit vector from $\hat x$ to $x$, and $\tilde x$ a random point between them:
 #
 # $$R(x)=\big\|\nabla_{\tilde x}\,\ell(\tilde x,z)-u\big\|^2,\qquad u=\frac{x-\hat x}{\|x-\hat x\|},\qquad \tilde x=\epsilon x+(1-\epsilon)\hat x,\quad \epsilon\sim U[0,1].$$
@@ -557,12 +579,12 @@ print(f"without the penalty {toward:.2f}, with it {shown:.2f}, difference {inter
 [round(cosine, 2) for cosine in guided["cosine"]]
 
 # %% [markdown]
-# With the penalty the cosine is higher in six seeds of eight and in the mean. The interval of the difference only just excludes 0. Here is the field for the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the orange arrows do not follow the blue ones better with the penalty, and at step 800 hardly (the mean cosine is .34, and .33 without it). At step 1,500 they do: .39, and .10 without it. (These cosines are lower than those in the lists, because they are taken at the reconstruction and for pairs of any length.)
+# With the penalty the cosine is higher in six seeds of eight and in the mean. The interval of the difference only just excludes 0. Here is the field for the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. (Every second recorded pair is drawn; the cosines below are of all.) At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the orange arrows do not follow the blue ones better with the penalty, and at step 800 hardly (the mean cosine is .34, and .33 without it). At step 1,500 they do: .39, and .10 without it. (These cosines are lower than those in the lists, because they are taken at the reconstruction and for pairs of any length.)
 
 # %%
 def field(ax, kept):
-    "Pairs as lines; at the partner the direction asked for and the gradient of D."
-    x, x_hat, slope = map(torch.tensor, kept)
+    "Every second pair as a line; at the partner the direction asked for and the gradient of D."
+    x, x_hat, slope = (torch.tensor(part[::2]) for part in kept)
     ax.plot(*torch.stack([x, x_hat]).permute(2, 0, 1), c=MISSING, lw=.3)
     scatter(ax, x, x_hat, limit=5.5)
     for arrows, colour in ((x - x_hat, REAL), (slope, FAKE)):
@@ -578,7 +600,7 @@ def mean_cosine(game, stop: int) -> float:
 # %%
 def fields(stop: int):
     "Both games at a stop, on the seed on which BiGAN shows fewest modes."
-    figure, panels = axes(2, 1, size=(3.6, 3.4), sharex=True, sharey=True)
+    figure, panels = axes(2, 1, size=(2.7, 2.7), sharex=True, sharey=True)
     told = []
     for ax, game, title in zip(panels, (plain, guided), ("BiGAN", "with the penalty")):
         field(ax, game["slopes"][stop])
@@ -757,7 +779,7 @@ def dots(rows: list, measures: dict = MEASURES) -> Picture:
         for y, row in enumerate(rows):
             values, name = of(row), row["setting"]
             mean, colour = sum(values) / len(values), REAL if "with the penalty" in name else FAKE
-            ax.plot(values, [y] * len(values), "o", c=colour, ms=3, alpha=.5)
+            ax.plot(values, [y] * len(values), "o", c=colour, ms=3)
             ax.plot(mean, y, "|", c=colour, ms=12, mew=2)
             ax.text(1.02, y, f"{mean:.2f}", transform=ax.get_yaxis_transform(), va="center",
                     fontsize=8)
@@ -809,11 +831,11 @@ averages = [round(sum(v) / len(v), 1) for name, v in shows.items() if name.endsw
 assert averages in ([], [8, 25, 16, 6.9, 27.4, 8.8])
 
 # %%
+rare_rows = [row for name, row in rows.items() if "rare modes" in name]
 alone = "R1 weight 0.1, lr 0.003"
 r1_alone, = (row for row in recorded("wasserstein")["rare_modes"] if row["setting"] == alone)
 least = float(r1_alone["high_quality"].split("[")[1].split(",")[0])  # of its interval
-for row in (row for name, row in rows.items() if "rare modes" in name and "penalty" in name):
-    assert least > interval(row["high_quality"]["by seed"]).high
+assert all(least > interval(row["high_quality"]["by seed"]).high for row in rare_rows[-1:])
 f'{interval(r1_alone["by seed"], low=0, high=9)} modes of 9', r1_alone["high_quality"]
 
 # %% [markdown]
@@ -1027,18 +1049,19 @@ Picture(
     "judge sees a vehicle, fewer if there are fewer"
 )
 
+# %% [markdown]
+# The verdict is about the best baseline that the course knows on this street: a GAN with R1, the best of eight settings on other seeds.
+
 # %%
 ends = {row["setting"]: interval(row["rate"]["by seed"], low=0) for row in streets}
 verdict = None
-if ends:
-    lost = max((ends[name] for name in ("GAN", "GAN + R1 0.1", "BiGAN")),
-               key=lambda found: found.mean)
-    verdict = claim(
-        "Where a GAN, a GAN with R1 of weight 0.1, and BiGAN lose nearly all vehicles of a street, "
-        "the pair-wise penalty keeps half of them",
-        paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street",
-        ours=ends["BiGAN with the penalty"], baseline=f"the best of the three {lost}",
-        holds=ends["BiGAN with the penalty"].low > lost.high)
+if "GAN + R1, tuned" in ends:
+    well = {row["setting"]: interval(row["well"]["by seed"], low=0) for row in streets}
+    r1, penalty = well["GAN + R1, tuned"], well["BiGAN with the penalty"]
+    verdict = claim("On a street that is mostly empty, the pair-wise penalty draws more vehicles "
+                    "well than a tuned GAN with R1",
+                    paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street",
+                    ours=penalty, baseline=r1, holds=penalty.low > r1.high, expect=False)
 verdict
 
 # %%
@@ -1049,13 +1072,19 @@ if ends:
                     holds=ends["BiGAN with the penalty"].low > ends["WGAN-GP"].high, expect=False)
 verdict
 
+# %% [markdown]
+# Two of the baselines that the article has are a GAN and BiGAN. Neither was tuned on this street, and the GAN with R1 of weight 0.1 was not, either. Beside these three alone the penalty is ahead:
+
 # %%
-if "GAN + R1, tuned" in ends:
-    well = {row["setting"]: interval(row["well"]["by seed"], low=0) for row in streets}
-    r1, penalty = well["GAN + R1, tuned"], well["BiGAN with the penalty"]
-    verdict = claim("The penalty draws more vehicles well than a GAN with R1, the best of eight "
-                    "settings on other seeds", paper="this course", section="a drawn street",
-                    ours=penalty, baseline=r1, holds=penalty.low > r1.high, expect=False)
+if ends:
+    lost = max((ends[name] for name in ("GAN", "GAN + R1 0.1", "BiGAN")),
+               key=lambda found: found.mean)
+    verdict = claim(
+        "Beside three games that were not tuned for the street (GAN, GAN with R1 of weight 0.1, "
+        "BiGAN) and lose nearly all its vehicles, the pair-wise penalty keeps half of them",
+        paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street",
+        ours=ends["BiGAN with the penalty"], baseline=f"the best of the three, not tuned: {lost}",
+        holds=ends["BiGAN with the penalty"].low > lost.high)
 verdict
 
 # %%
@@ -1078,7 +1107,7 @@ if ends:
 #
 # **Are pairs needed? No.** WGAN-GP rises too, in both settings, and further. With one critic step for each step of $G$ it draws as well and shows as many tracks, in two thirds of the time. Beside this WGAN-GP the penalty is ahead in *good* only (.95 against .92). The article says that WGAN, too, fails on its junction. WGAN-GP on this street does not. No game reaches the truth: in the mean, fewer than a quarter of the vehicles are well drawn, and fewer than three of seven tracks are shown.
 #
-# **R1, tuned.** The first claim above is about R1 of weight 0.1, which was one guess. `street.py tune` tries eight settings of R1 on four other seeds. The one that draws most vehicles well has weight 10, the largest weight that was tried, and the default rates. On the eight reported seeds this R1 draws more vehicles well than every other game here. Its *good* is lower than the penalty's (.91 against .95). The record does not say how many settings of WGAN-GP and of the penalty were tried on this street. So it shows that pairs are not needed here, and not that R1 is the best of all.
+# **R1, tuned.** The weight 0.1 of the untuned R1 was one guess. `street.py tune` tries eight settings of R1 on four other seeds. The one that draws most vehicles well has weight 10, the largest weight that was tried, and the default rates. On the eight reported seeds this R1 draws more vehicles well than every other game here. Its *good* is lower than the penalty's (.91 against .95). The record does not say how many settings of WGAN-GP and of the penalty were tried on this street. So it shows that pairs are not needed here, and not that R1 is the best of all.
 #
 # An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture. The output shows its rate for eight seeds, and the largest share of well drawn vehicles. So *well drawn* and *good* stand beside the rate:
 
@@ -1091,13 +1120,36 @@ with_vehicle = [scenes().assign(x) for x in untrained.sample(500)]
 # %% [markdown]
 # (The encoder must be stochastic here. Nine pictures of ten are one point, and a deterministic $E$ has one code for them.)
 #
-# The same games on points: nine modes of which one holds 90 %, 5,000 steps. The two BiGANs have a deep generator (4×128, double rate), and $\lambda$ ends at half of the training; the other games have their default networks and rates:
+# The same games on points: nine modes of which one holds 90 %, 5,000 steps. The two BiGANs have a deep generator (4×128, double rate), and $\lambda$ ends at half of the training; the other games have their default networks and rates. The last row is the exception. It is the best of all baselines that the course has tried on this set, R1 of weight 0.1 at a rate of .003 with averaged weights. Seeds 0 to 7 chose it in chapter [1.4](../1_game/04_wasserstein.ipynb); here it is trained on eight others.
 
 # %%
 show_heavy("rare", modes="modes of 9", rate="good rare samples, over true", good="good")
 
 # %% [markdown]
-# With this $\lambda$ the penalty shows 1.25 modes of nine, hardly more than the heavy one. In the picture of the sets above, where $\lambda$ falls with the rates, it shows 8.8. The two games differ in the generator and its rate, too, so the record does not say which of these makes the difference. (R1 and WGAN-GP are not tuned on this set: chapter 1.4 records 8.75 modes for R1 of weight 0.1 at a rate of .003.)
+# With this $\lambda$ the penalty shows 1.25 modes of nine, hardly more than the heavy one. In the picture of the sets above, where $\lambda$ falls with the rates, it shows 8.8. The two games differ in the generator and its rate, too, so the record does not say which of these makes the difference. The claim takes the better of the two, and the tuned R1 as the baseline:
+
+# %%
+TUNED = "GAN + R1 0.1, tuned in 1.4"
+r1_rare = next((row for row in heavy.get("rare", []) if row["setting"] == TUNED), None)
+verdict = None
+if r1_rare and rare_rows:
+    ours = interval(rare_rows[-1]["captured"]["by seed"], low=0, high=9)
+    theirs = interval(r1_rare["modes"]["by seed"], low=0, high=9)
+    verdict = claim("Where one mode holds 90 %, the pair-wise penalty shows more of the eight rare "
+                    "modes than a tuned GAN with R1", paper="Sharma & Namboodiri 2018",
+                    section="toy data, one heavy mode", ours=ours, baseline=theirs,
+                    holds=ours.low > theirs.high, expect=False)
+verdict
+
+# %%
+if r1_rare:
+    others = [row for row in heavy["rare"] if row["setting"] != TUNED]
+    assert all(interval(r1_rare["rate"]["by seed"]).low > interval(row["rate"]["by seed"]).high
+               for row in others)
+    assert .05 < interval(r1_rare["rate"]["by seed"]).mean < .1
+
+# %% [markdown]
+# The claim does not hold: the tuned R1 shows 8.5 of the nine modes and the penalty 8.8, with intervals that overlap. But a mode counts as captured with one good sample. The middle panel counts the samples. Of the true share of the rare modes, the tuned R1 makes 7 %: more than every other game in this picture, and far too few.
 #
 # **A real film.** One fixed outdoor camera, 1,823 frames, few pedestrians, for research use only: it is measured here and not shown. Its light drifts, so a running background is subtracted from each frame, in grey at 24×32. A frame is busy if a hundredth of its pixels or more differ by a tenth of the range. Four seeds, 5,000 steps:
 
@@ -1222,7 +1274,7 @@ def mode_added(weight: float, every: int = 100, frames: int = 6):
         run.step(steps(every, fast=2))
 
 # %%
-def plane(run, r: int = 0, side: int = 70):
+def plane(run, r: int = 0, side: int = 50):
     "D's logit over (x, z), the real pairs and the generator's curve."
     nets, (x, z, _) = run.players.nets, pairs(run, 300)
     xs, zs = torch.linspace(-6, 6, side), torch.linspace(-3, 3, side)
@@ -1231,9 +1283,9 @@ def plane(run, r: int = 0, side: int = 70):
     with torch.no_grad():
         logit = nets["D"](points[..., :1], points[..., 1:])[r].reshape(side, side)
         curve = nets["G"](zs[None, :, None].expand(4, -1, 1))[r, :, 0]
-    figure, ax = axes(size=(4, 3))
+    figure, ax = axes(size=(3.4, 2.4))
     shade = ax.imshow(logit, extent=(-6, 6, -3, 3), origin="lower", aspect="auto", cmap="Greys",
-                      vmin=-4, vmax=4, alpha=.7)
+                      vmin=-4, vmax=4, alpha=.7, interpolation="nearest")
     ax.scatter(x[r, :, 0], z[r, :, 0], s=6, c=REAL, label="(x, E(x)), real")
     ax.plot(curve, zs, "-x", c=FAKE, ms=3, lw=1, label="(G(z), z), generated")
     ax.set(xlabel="x", ylabel="z", xlim=(-6, 6), ylim=(-3, 3))
@@ -1262,11 +1314,11 @@ films[1.].widget.slider.value = 5
 assert films[1.].widget.image.value == films[1.].frames[5].png
 films[1.].widget.slider.value = 0
 fifth = {weight: sum(.1 < share < .3 for share in shares) for weight, shares in ends.items()}
-assert fast_mode() or fifth[1.] == 0 and fifth[0.] == 2
+assert fast_mode() or fifth[1.] <= fifth[0.]
 ends
 
 # %% [markdown]
-# A fifth of the samples would be right. Without the penalty two seeds of four come near it (.23 and .21). **With $\lambda=1$ no seed does, within these 500 steps.** A likely reason: on a line, $D$ can only rise to the left or to the right, and BiGAN finds that direction without pairs. So here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
+# A fifth of the samples would be right. The output lists the shares of the four seeds, first without the penalty, then with it. **With $\lambda=1$ not more of them come near a fifth (between .1 and .3) within these 500 steps.** A likely reason: on a line, $D$ can only rise to the left or to the right, and BiGAN can find that direction without pairs. So here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
 #
 # With a running kernel you can do this yourself. Below is the lab of [1.3](../1_game/03_lab.ipynb), the penalty on side A and plain BiGAN on side B, with the same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. (The generators cross its place all the same, so its lamp may be lit.) Press Play, hold Shift and choose the lamp. The mode is in the data again. Take out another one, move $\lambda$ (*weight*), go back.
 
