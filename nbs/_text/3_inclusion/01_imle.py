@@ -309,7 +309,7 @@ for bad in ((x, made[:0]), (x, torch.zeros(4, 3)), (torch.randn(5, 3), holed)):
     print(error_message(nearest, *bad))
 
 # %% [markdown]
-# The table shows the time beside other searches without approximation (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. Two of them round, so they do not find every copy at distance 0. In 64 dimensions it is the fastest of the four, in 512 dimensions faiss is faster.
+# The table shows the time beside other searches without approximation (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. Two of them round, so they do not find every copy at distance 0. In 64 dimensions modelab's search is the fastest of the four, in 512 dimensions faiss is faster.
 
 # %%
 speed = pd.DataFrame(recorded("nearest").get("rows", []))
@@ -630,8 +630,8 @@ long_picture() if kept else "no record: only the package is installed"
 # `captured` counts modes with at least one sample within three standard deviations; `high_quality` is the share of samples that are that near. Uniform noise would capture 20.7 modes of the grid and 4.3 of the ring.
 #
 # - **Grid.** IMLE captures all but half a mode after 4,000 steps, and one sample in sixteen is good: better than noise, and still blurred. The GAN of equal length has about as many good samples and captures fewer modes, at each of three settings.
-# - **Ring.** The GAN is ahead in both: all modes but in one seed of one setting, and .23 to .42 of its samples are good. IMLE shows seven, and one good sample in eighty.
-# - **Is this the best GAN?** No. With another rate and 5,000 steps, minimax captures 23 modes of the same grid. IMLE is still ahead of it in modes, with intervals that just do not overlap, and has a third of its good samples. R1 of weight 1 captures 24.9 modes, as many as IMLE or more, with three times as many good samples:
+# - **Ring.** The GAN of equal length is ahead in both: all modes but in one seed of one setting, and .23 to .42 of its samples are good. IMLE shows seven, and one good sample in eighty.
+# - **Is this the best GAN?** No. With another rate and 5,000 steps, minimax captures 23 modes of the same grid. IMLE is still ahead of it in modes, with intervals that just do not overlap, and has less than a third of its good samples. R1 of weight 1 captures 24.9 modes, as many as IMLE or more, with over three times as many good samples.
 
 # %%
 on_grid = {name: {k: interval(row[f"{k} by seed"]) for k in ("captured", "high_quality")}
@@ -712,7 +712,7 @@ cured.widget.slider.value = 0
 
 # %% [markdown]
 # ## Three settings: pool, refresh, jitter
-# Each is changed alone from `pool=2, refresh=4, jitter=0` and 512 reals, on the grid, 500 steps, eight seeds (`python benchmarks/imle.py knobs`). `reach` is the mean distance from a real point to the nearest of 10,000 samples; the modes have a standard deviation of .05. After so few steps no row captures as many modes as uniform noise (20.7), so compare the rows with each other. A step takes 128 real points.
+# Each is changed alone from `pool=2, refresh=4, jitter=0` and 512 reals, on the grid, 500 steps, eight seeds (`python benchmarks/imle.py knobs`). `reach` is the mean distance from a real point to the nearest of 10,000 samples; the modes have a standard deviation of .05. After so few steps no row captures as many modes as uniform noise (20.7), so compare the rows with each other. Pool 2, refresh 4 and jitter 0 are the same setting, measured three times. The seconds beside a row are those of all eight seeds. A step takes 128 real points.
 #
 # **Predict:** which end of each setting gives fewer good samples?
 
@@ -759,7 +759,7 @@ if kept:
 # %% [markdown]
 # - **Pool.** Ten latents for each real cost three times as much as one, and no gain is visible here. In more dimensions near samples are rarer, and the authors use ten.
 # - **Refresh.** With 64 the same 512 points are fitted sixteen times with old partners: more samples are good, and fewer modes are captured. With 1, three quarters of every matching are never used, since one step takes only 128 of the 512.
-# - **Jitter** adds noise to the matched latents, so that neighbouring latents share a target. Here .3 costs six of 25 modes, and the share of good samples rises by half a point only. It was proposed for pictures, where matched latents are few and far apart.
+# - **Jitter** adds noise to the matched latents, so that neighbouring latents share a target. Here .3 costs six of 25 modes, and the share of good samples rises by half a percentage point only. It was proposed for pictures, where matched latents are few and far apart.
 #
 # The settings of this chapter were chosen on two other seeds from a handful of such trials.
 
@@ -902,7 +902,7 @@ pd.DataFrame({name: {c: over_seeds(row, c, 1000) for c in columns}
               for name, row in kept.get("digits", {}).items()}).T
 
 # %% [markdown]
-# In the picture above, after 300 steps, the samples of IMLE are softer than the real pictures. The table is of longer trainings; its seconds are those of all eight seeds on one core. Both games have the same generator, 1,500 steps and batches of 64. The GAN has the best of three settings that chapter 1.1's benchmark tried. IMLE covers the thousand modes without a discriminator, more evenly (a lower KL), and with a few more good samples. It takes twice the time. Three quarters of its samples are still no clean digits. Chapter [3.2](02_imle_gan.ipynb) compares at equal time, and with R1.
+# In the picture above, after 300 steps, the samples of IMLE are softer than the real pictures. The table is of longer trainings; its seconds are those of all eight seeds on one core. Both games have the same generator, 1,500 steps and batches of 64. The GAN has the best of three settings that chapter 1.1's benchmark tried. IMLE covers the thousand modes without a discriminator, more evenly (a lower KL), and with a few more good samples. It takes twice the time. Nearly three quarters of its samples are still no clean digits. Chapter [3.2](02_imle_gan.ipynb) compares at equal time, and with R1.
 
 # %%
 digit_rows = list(kept.get("digits", {}).values())

@@ -550,7 +550,7 @@ def loss_G(self: IMLEGAN, t: Any) -> Tensor:
     return loss + self.weight * near
 
 # %% [markdown]
-# How should `weight` be chosen? Begin with a weight at which both gradients are about equally long. The ratio above says by how much to divide. (The .01 below is far smaller. In the longer record .1 did better in equal time, and 1 did best of all, in twice the time.)
+# How should `weight` be chosen? Begin with a weight at which both gradients are about equally long. The ratio above says by how much to divide. (The .01 below is far smaller. In the longer record .1 did better in equal time, and 1 did best of the three weights, in twice the time.)
 
 # %%
 print(error_message(IMLEGAN, minority=[]))
@@ -884,7 +884,7 @@ for name, row in rows.items():
     print(f"{name:18}", {k: str(interval(v, low=0, high=MOST[k])) for k, v in row.items()})
 
 # %% [markdown]
-# In a pool of 80, one sample of each of eight modes is a tenth of the samples. So a pool of 80 gives about the true mass, .115, at this weight. A pool of 2,560 gives .02 (in the picture below), no more than R1 alone. A guide: make the pool so large that a perfect generator would show each rare mode about once in it. A larger pool gives less mass. The weight matters as much: from .1 to 1 the mass rises from .06 to .16. Recorded for other weights and pools:
+# In a pool of 80, one sample of each of eight modes is a tenth of the samples. So a pool of 80 gives about the true mass, .115, at this weight. A pool of 2,560 gives .02 (in the picture below), about as much as R1 alone. A guide: make the pool so large that a perfect generator would show each rare mode about once in it. A larger pool gives less mass. The weight matters as much: from .1 to 1 the mass rises from .06 to .16. Recorded for other weights and pools:
 
 # %%
 true = {"seen": 8, "mass": .1, "centre": .9 * (1 - math.exp(-9 / 2))}
