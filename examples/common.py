@@ -22,16 +22,38 @@ from modelab.data.readers import open_samples
 from modelab.evaluation.report import html_document
 
 
-def arguments(doc: str, steps: int, **more: tuple) -> argparse.Namespace:
-    """The arguments of a script; `more` gives a default and a help text for each further option."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    more = {"steps": (steps, "training steps"), "seed": (0, "of all random numbers"),
-            "samples": (1000, "are audited at the end"),
-            "out": (Path("runs", Path(sys.argv[0]).stem), "folder for samples, pictures and the report")} | more
-    for name, (default, text) in more.items():
+CPU_ONLY = 'CPU only: no --device. For a graphics card take a game of the chapters: Run(game, modes, device="cuda").'
+
+
+def check(name: str, value: Any, allowed: tuple[str, ...] | int = ()) -> None:
+    """Stop the script with one sentence if an option has a value that is not allowed."""
+    if isinstance(allowed, int):
+        if value < 1 or value % allowed:
+            raise SystemExit(f"--{name}: expected a positive multiple of {allowed}, got {value}")
+    elif allowed and value not in allowed:
+        raise SystemExit(f"--{name}: expected {', '.join(allowed[:-1])} or {allowed[-1]}, got {value!r}")
+
+
+def arguments(doc: str, steps: int | None, by: str = "", **more: tuple) -> argparse.Namespace:
+    """The arguments of a script; `more` gives a default and a help text for each further option.
+
+    A third entry says what is allowed: some words, or the number of which the option is a multiple. Without `steps` the script
+    trains nothing. Each value of the option `by` has a folder of its own.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=CPU_ONLY)
+    out = Path("runs", Path(sys.argv[0]).stem, by.upper())
+    more = {"steps": (steps, "training steps"), "seed": (0, "of all random numbers"), "samples": (1000, "are audited at the end"),
+            "out": (out, "folder for samples, pictures and the report")} | more
+    if steps is None:
+        del more["steps"]
+    for name, (default, text, *_) in more.items():
         kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
         parser.add_argument(f"--{name.replace('_', '-')}", help=text + f" (default {default})" * (default not in ("", False)), **kind)
     opt = parser.parse_args()
+    for name, (_, _, *allowed) in more.items():
+        check(name, getattr(opt, name), *allowed)
+    if by and opt.out == out:
+        opt.out = out.parent / getattr(opt, by)
     opt.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(opt.seed)
     return opt
@@ -106,6 +128,8 @@ def pictures(size: int, data: str = "") -> tuple[Tensor, Tensor]:
         train, _, held, _ = digits(size, data)
         return train, held
     rows = open_samples(data, size=size)
+    if len(rows) < 50:  # the monitor compares with forty or more
+        raise SystemExit(f"--data: expected 50 pictures or more, got {len(rows)} in {data}")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # the same split for every seed
     held, train = (rows[part] * 2 - 1 for part in order.split([len(rows) // 5, len(rows) - len(rows) // 5]))
     return train, held

@@ -5,6 +5,7 @@ the derivative of the generator along its first latent. So this latent gets a me
 are turned at random by up to --most, so that the data have what the latent is to do; with --most 0 they are taken as they are.
 The script draws directions.png: in each row one sample, with its first latent from one end to the other. It prints how well the
 derivative of a sample along the first latent agrees with the tangent of that sample (1: the same direction), beside the second.
+CPU only.
 """
 
 import math
@@ -18,13 +19,11 @@ from modelab import audit, Monitor
 from modelab.methods.currents import flat_penalty, form_on_vectors, push_forward, tangent_down, tangent_grow, tangent_turn
 
 TANGENTS = {"turn": tangent_turn, "grow": tangent_grow, "down": tangent_down}
-opt = arguments(__doc__, steps=1000, along=("turn", "turn, grow or down: what the first latent does"),
+opt = arguments(__doc__, steps=1000, by="along", along=("turn", "turn, grow or down: what the first latent does", (*TANGENTS,)),
                 most=(.5, "at its ends: radians, logarithm of the size, or pixels"),
                 data=("", "folder of pictures; without it: the digits of scikit-learn"),
-                size=(16, "width and height of the pictures, a multiple of 4"), width=(16, "channels at half the size; twice as many at a quarter"),
+                size=(16, "width and height of the pictures, a multiple of 4", 4), width=(16, "channels at half the size; twice as many at a quarter"),
                 weight=(1., "of the critic of directions; 0: an ordinary GAN"))
-if opt.along not in TANGENTS:
-    raise SystemExit(f"--along: expected {', '.join(TANGENTS)}, got {opt.along!r}")
 latent_dim, batch_size, w, small = 16, 32, opt.width, opt.size // 4
 train, held = pictures(opt.size, opt.data)
 event, channels = train.shape[1:], train.shape[1]

@@ -5,8 +5,8 @@ ground_metric  WWGAN (Dukler et al. 2019): WGAN-GP, but the gradient is measured
 attention      SAGAN (Zhang et al. 2019): self-attention in both networks, spectral norm in the critic, hinge loss
 
 --data is a folder or an archive of pictures (a few hundred or more); without it the pictures are digits of scikit-learn. A run that was
-killed goes on from its last checkpoint when it is started again. All is computed on the processor. Pictures of 64×64 and more
-need a wider network (--width 64), 50,000 steps, and the games of the chapters on a graphics card.
+killed goes on from its last checkpoint when it is started again. CPU only: pictures of 64×64 and more need a wider network
+(--width 64), 50,000 steps, and the games of the chapters on a graphics card.
 """
 
 import torch
@@ -18,11 +18,10 @@ from modelab.methods.attention import add_spectral_norm, hinge_discriminator_los
 from modelab.methods.lipschitz import OBJECTIVES
 from modelab.networks.attention import SelfAttention
 
-opt = arguments(__doc__, steps=1000, method=("lipschitz", "lipschitz, ground_metric or attention"),
+METHODS = ("lipschitz", "ground_metric", "attention")
+opt = arguments(__doc__, steps=1000, by="method", method=("lipschitz", "lipschitz, ground_metric or attention", METHODS),
                 data=("", "folder of pictures; without it: the digits of scikit-learn"),
-                size=(16, "width and height of the pictures, a multiple of 4"), width=(32, "channels at half the size; twice as many at a quarter"))
-if opt.method not in ("lipschitz", "ground_metric", "attention"):
-    raise SystemExit(f"--method: expected lipschitz, ground_metric or attention, got {opt.method!r}")
+                size=(16, "width and height of the pictures, a multiple of 4", 4), width=(32, "channels at half the size; twice as many at a quarter"))
 latent_dim, batch_size, w, small = 64, 64, opt.width, opt.size // 4
 train, held = pictures(opt.size, opt.data)
 channels, attention = train.shape[1], opt.method == "attention"

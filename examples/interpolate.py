@@ -3,7 +3,7 @@
 The middle of two normal latents is shorter than a latent, so a generator has not been trained there. Three paths between the
 same ends are compared: the straight line, the straight line rescaled, and the arc (slerp). With --prior histogram the latents are
 drawn from a distribution whose middles have nearly the same distribution, so that the straight line needs no mending.
-The script prints how near the middles are to real pictures, beside the ends, and draws paths.png, a path a row.
+The script prints how near the middles are to real pictures, beside the ends, and draws paths.png, a path a row. CPU only.
 """
 
 import torch
@@ -15,11 +15,9 @@ from modelab import audit, interpolations, Monitor, r1
 from modelab.evaluation.interpolations import slerp
 from modelab.methods.priors import fit_prior, rescaled_lerp
 
-opt = arguments(__doc__, steps=1000, prior=("normal", "normal or histogram"),
+opt = arguments(__doc__, steps=1000, by="prior", prior=("normal", "normal or histogram", ("normal", "histogram")),
                 data=("", "folder of pictures; without it: the digits of scikit-learn"),
-                size=(16, "width and height of the pictures, a multiple of 4"), width=(32, "channels at half the size; twice as many at a quarter"))
-if opt.prior not in ("normal", "histogram"):
-    raise SystemExit(f"--prior: expected normal or histogram, got {opt.prior!r}")
+                size=(16, "width and height of the pictures, a multiple of 4", 4), width=(32, "channels at half the size; twice as many at a quarter"))
 latent_dim, batch_size, w, small = 64, 64, opt.width, opt.size // 4
 train, held = pictures(opt.size, opt.data)
 channels = train.shape[1]

@@ -5,7 +5,7 @@ Its model, a sample plus normal noise of variance λ/2, has a density. The scrip
 --score, and writes scores.csv, the least likely pictures first. With the held-out pictures of --data it says how often each score
 tells the two folders apart: the log-likelihood, minus the distance to the nearest training picture, and minus the mean
 brightness. Read the last two before you trust the first: dark pictures are likely for a reason that has nothing to do with
-the training. Without folders: digits, trained without ones and scored on ones.
+the training. Without folders: digits, trained without ones and scored on ones. CPU only.
 """
 
 import csv

@@ -1,9 +1,9 @@
 """The curve of precision and recall between two folders of pictures (Simon, Webster and Rabin 2019).
 
---real and --made are folders or archives of pictures, or arrays (.npy, .pt). The curve is drawn beside a null, which shows what
-two halves of the real pictures get: no generator can be expected to do better. curve.csv has its points. The script trains
-nothing but the classifiers of the curve. It compares pixels; for photographs give features of a network that you trust, as
-arrays. Without folders: held-out digits against digits of which a part is blurred and the nines are missing.
+--real and --made are folders or archives of pictures, or arrays (.npy, .pt). The curve is drawn beside its floor, which shows
+what two halves of the real pictures get: no generator can be expected to do better. curve.csv has its points. The script
+trains nothing but the classifiers of the curve, on the CPU only. It compares pixels; for photographs give features of a network
+that you trust, as arrays. Without folders: held-out digits against digits of which a part is blurred and the nines are missing.
 """
 
 import csv
@@ -18,7 +18,8 @@ from modelab.core.files import atomic_write
 from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.data.readers import read_samples
 
-opt = arguments(__doc__, steps=0, real=("", "folder of real pictures"), made=("", "folder of generated pictures"),
+opt = arguments(__doc__, steps=None, samples=(1000, "pictures on each side of a curve, at most"),
+                real=("", "folder of real pictures"), made=("", "folder of generated pictures"),
                 size=(8, "width and height of the pictures; 0: as they are, also for features"))
 if bool(opt.real) != bool(opt.made):
     raise SystemExit("--real and --made: expected two folders, or none")
@@ -37,7 +38,7 @@ if n < 20:
     raise SystemExit(f"--real, --made: expected 40 real and 20 generated pictures or more, got {len(real)} and {len(made)}")
 made = made[torch.randperm(len(made))[:n]]
 curves = {"made": pr_curve(real[:n], made, generator=torch.Generator().manual_seed(opt.seed)),
-          "null": pr_curve(real[:n], real[n:2 * n], generator=torch.Generator().manual_seed(opt.seed))}
+          "floor": pr_curve(real[:n], real[n:2 * n], generator=torch.Generator().manual_seed(opt.seed))}
 for name, curve in curves.items():
     print(f"{name}: area {curve.area:.3f}, F8 (recall) {curve.f(8):.3f}, F1/8 (precision) {curve.f(1 / 8):.3f}")
 

@@ -21,7 +21,7 @@ SMALL = "--samples 60 --steps"  # an audit of few samples is quick
 STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, few_labels=25, match_domains=25, flow_matching=50, table_gan=25)  # one look each, or two
 RUNNER = """
 import contextlib, io, json, runpy, sys, traceback
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 if sys.argv[2:] == ["training only"]:
     import common, modelab
     modelab.audit = common.write = lambda *args, **kw: None
@@ -38,11 +38,11 @@ for script, *args in json.load(sys.stdin):
 """
 
 
-def run(jobs: list[tuple[str, Path, str]], *how: str) -> list[tuple[object, str]]:
+def run(jobs: list[tuple[str, Path, str]], *how: str, cwd: Path = ROOT) -> list[tuple[object, str]]:
     """Scripts, one after the other, in one process of their own, which imports torch once: status and output of each."""
     lines = [[str(FOLDER / f"{name}.py"), "--out", str(out), *more.split()] for name, out, more in jobs]
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", RUNNER, str(FOLDER), *how], input=json.dumps(lines), text=True,
-                          capture_output=True, cwd=FOLDER.parent, timeout=600)
+                          capture_output=True, cwd=cwd, timeout=600)
     assert not done.returncode, done.stderr
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -242,15 +242,44 @@ def test_each_paper_says_and_draws_what_is_its_own(of_papers):
     assert "turn: cosine" in of_papers["currents"][2] and (of_papers["currents"][0] / "directions.png").exists()
 
 
+def test_what_is_not_allowed_is_refused_in_one_sentence(tmp_path):
+    few, enough = pictures(tmp_path / "few", {"all": 9}), pictures(tmp_path / "enough", {"all": 50})
+    jobs = {(name, f"--size {size}"): f"--size: expected a positive multiple of 4, got {size}"
+            for name in ("folder_gan", "interpolate", "currents") for size in (18, 0)}
+    jobs |= {("folder_gan", "--method wgan"): "--method: expected lipschitz, ground_metric or attention, got 'wgan'",
+             ("interpolate", "--prior flat"): "--prior: expected normal or histogram, got 'flat'",
+             ("currents", "--along up"): "--along: expected turn, grow or down, got 'up'",
+             ("likelihood", f"--data {enough} --score {few} {SMALL} 1"): 0}
+    jobs |= {(name, f"--data {few} --score {few}" if name == "likelihood" else f"--data {few}"):
+             f"--data: expected 50 pictures or more, got 9 in {few}" for name in ("likelihood", "folder_gan", "interpolate", "currents")}
+    found = run([(name, tmp_path / "out", how) for name, how in jobs])
+    assert [status for status, _ in found] == [*jobs.values()]
+    assert not re.search(r"\bnan\b", found[9][1])
+
+
+def test_each_way_of_a_script_has_a_folder_of_its_own(tmp_path):
+    """A run without --out writes where its --help says, with the method in place of the capital letters."""
+    ways = {"folder_gan": ("method", "lipschitz", "ground_metric", "attention"), "interpolate": ("prior", "normal", "histogram"),
+            "currents": ("along", "turn", "down")}
+    jobs = [(name, Path("runs", name, of.upper()), f"--{of} {way} {SMALL} 1") for name, (of, *each) in ways.items() for way in each]
+    helps = [(name, Path("none"), "--help") for name in ways]
+    found = run(jobs + helps, "training only", cwd=tmp_path)
+    assert [status for status, _ in found] == [0] * len(found), found
+    for (name, *_), (_, said) in zip(helps, found[-3:], strict=True):
+        assert f"(default runs/{name}/{ways[name][0].upper()})" in " ".join(said.split()) and "CPU only" in said
+    assert {p.parent.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("samples.pt")} == {
+        f"runs/{name}/{way}" for name, (_, *each) in ways.items() for way in each}
+
+
 def test_two_folders_give_a_curve(tmp_path):
-    """Pictures of the same kind have the curve of the null; others have less area."""
+    """Pictures of the same kind have the curve of the floor; others have less area."""
     a, b = pictures(tmp_path / "a", {"all": 80}), pictures(tmp_path / "b", {"x": 1, "all": 40})
     jobs = [("pr_curve", tmp_path / "same", f"--real {a} --made {a} --size 12"), ("pr_curve", tmp_path / "other", f"--real {a} --made {b} --size 12"),
-            ("pr_curve", tmp_path / "none", f"--real {a}")]
+            ("pr_curve", tmp_path / "none", f"--real {a}"), ("pr_curve", tmp_path / "steps", "--steps 5")]
     found = run(jobs)
-    assert [status for status, _ in found] == [0, 0, "--real and --made: expected two folders, or none"], found
+    assert [status for status, _ in found] == [0, 0, "--real and --made: expected two folders, or none", 2], found
     area = [[float(v) for v in re.findall(r"area ([\d.]+)", said)] for _, said in found[:2]]
     assert area[0][0] > .8 * area[0][1] and area[1][0] < .5 * area[1][1]
     rows = (tmp_path / "same/curve.csv").read_text().splitlines()
-    assert rows[0] == "curve,recall,precision" and {row.split(",")[0] for row in rows[1:]} == {"made", "null"}
+    assert rows[0] == "curve,recall,precision" and {row.split(",")[0] for row in rows[1:]} == {"made", "floor"}
     assert (tmp_path / "same/curve.png").read_bytes()[1:4] == b"PNG"
