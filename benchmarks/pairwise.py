@@ -1,5 +1,7 @@
 """What chapter 2.3 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
 
+`capacity` is for chapter 2.2: a BiGAN in which one network at a time has 16 or 256 units a layer, and the others have 64.
+
     python benchmarks/pairwise.py                # all parts, somewhat over two hours on one core
     python benchmarks/pairwise.py sets:grid digits    # some of them; the others keep what they recorded
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import asked, by_seed, record
+from rows import asked, by_seed, chosen, known, record
 
 from modelab.core.registry import nested_settings
 from modelab.core.seeding import rand
@@ -25,6 +27,7 @@ from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import grid, line, Mixture, mixture, rare_modes, ring
 from modelab.evaluation.coverage import coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
+from modelab.methods.encoder import separated_modes
 from modelab.methods.pairwise import PairwiseBiGAN
 from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser, Schedule
@@ -231,7 +234,51 @@ def scan_rows() -> Iterator[dict]:
         yield row
 
 
-PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "grid_trials": grid_trials, "scans": scan_rows, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
+def trip(a: torch.Tensor, b: torch.Tensor) -> list[float]:
+    """Mean distance of partners over that of shuffled partners, run by run; a and b are (runs, n, ·)."""
+    return ((a - b).norm(dim=2).mean(1) / (a - b.roll(1 + b.shape[1] // 3, 1)).norm(dim=2).mean(1)).tolist()
+
+
+SIZES: dict[str, dict] = {"all of 64": {}} | {f"{name} of {units}": own | {key: units} for units in (16, 256) for name, key, own in (
+    ("G", "g_width", {}), ("E", "width", {"g_width": 64, "d_width": 64}), ("D", "d_width", {}))}
+LEAST = {"captured": 1., "high_quality": .1, "x to z to x": .1, "z to x to z": .1}  # the smallest change of a mean that counts
+
+
+def capacity(only: str = "") -> Iterator[dict]:
+    """The BiGAN of chapter 2.2 on a ring of 8 with a 1-D z: 16, 64 or 256 units in one network, 64 in the others; eight seeds.
+
+    The rule, fixed before the run: a size changes a measure if the two means over seeds, its own and that of `all of 64`, are at
+    least `LEAST` apart and their 95 % intervals do not overlap. Of the networks with a change, the one whose mean changes most
+    matters most for the measure; if there is none, no network matters in this setting. All sizes have the same rates and steps,
+    so a larger network that needs other rates would look worse than it is. Beside them: noise, uniform over the ring's bounds, the
+    networks before the first step, and fresh data. A row that is recorded is not run again.
+    """
+    data, done = ring(8, 2, .02), known(Path(__file__).with_suffix(".json"), "capacity")
+    low, high = data.bounds
+    plain = {"uniform noise": lambda g: low + (high - low) * rand(2500, 2, generator=g), "fresh data": lambda g: data.sample(2500, generator=g)}
+    for setting, draw in chosen({name: draw for name, draw in plain.items() if name not in done}, only):
+        scores = coverages(torch.stack([draw(torch.Generator().manual_seed(seed)) for seed in range(8)]), data)
+        yield {"setting": setting, "steps": 0, "seeds": 8, "of": 8} | {
+            name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "high_quality", "tv")}
+    for setting, size in chosen({name: size for name, size in ({"not trained": {}} | SIZES).items() if name not in done}, only):
+        start, steps = time.process_time(), 3000 if setting in SIZES else 0
+        game = PairwiseBiGAN(weight=0., prior="uniform", networks=Networks(**{"latent": 1, "width": 64} | size))
+        run = Run(game, data, runs=8, batch=128, device="cpu")
+        run = run.step(steps) if steps else run
+        x, mode = map(torch.stack, zip(*(data.sample_with_modes(1000, generator=g) for g in run.generators("look"))))
+        z, nets, scores = run.noise(1000, run.generators("look", 1)), run.players.nets, run.coverage()
+        with torch.no_grad():
+            code, x_hat, z_hat = nets["E"](x), nets["G"](nets["E"](x)), nets["E"](nets["G"](z))
+        row = {"setting": setting, "steps": steps, "seeds": 8, "of": 8, "cpu_seconds": round(time.process_time() - start)}
+        row |= {name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "high_quality", "tv")}
+        row |= {"kept apart": by_seed(separated_modes(code, mode, 8).tolist()), "x to z to x": by_seed(trip(x, x_hat)),
+                "z to x to z": by_seed(trip(z, z_hat))}
+        print({k: v["interval"] if isinstance(v, dict) else v for k, v in row.items()}, flush=True)
+        yield row
+
+
+PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "grid_trials": grid_trials, "scans": scan_rows, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows,
+         "capacity": capacity}
 
 
 def main() -> None:
