@@ -405,7 +405,7 @@ low_good, default_good = (modes.sum(1) for modes in on_ring.values())
 assert fast_mode() or default_good.max() < .25 and .5 < low_good.min()
 
 # %% [markdown]
-# On the ring, too, the seeds with $0.9$ capture fewer modes in total than those with $0.5$. Two of the five seeds miss modes. The other three reach all eight, but at most a quarter of their samples is good; with $0.5$ more than half is. One good sample is enough to capture a mode. So samples that are spread about the ring capture modes, too.
+# On the ring, too, the seeds with $0.9$ capture fewer modes in total than those with $0.5$. Two of the five seeds miss modes. The other three reach all eight, but at most a quarter of their samples are good; with $0.5$ more than half are. One good sample is enough to capture a mode. So samples that are spread about the ring capture modes, too.
 #
 # ## The library's count
 # `modelab` has data sets with known modes and a `coverage` that counts as we did. It adds the comparisons by itself: `floor` is a perfect generator with as many samples, and `null` is noise, spread evenly over the region of the data.

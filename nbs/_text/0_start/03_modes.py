@@ -767,7 +767,7 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 
 
 # %% [markdown]
-# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives a probability, its *confidence*. In the code it is called `judge`. It has two convolutions and two linear layers, and is trained once on the training scans by cross-entropy. (A *convolution* multiplies each small patch of a picture by the same weights; chapter [0.5](05_networks.ipynb) builds one. These take every second patch only.) The scans are rotated and shifted a little (data augmentation), which reduces overfitting. A picture is *good* if the confidence is at least 90 %. Chapter [6.21](../6_workshop/21_digits.ipynb) has the code.
+# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives a probability, its *confidence*. In the code it is called `judge`. It has two convolutions and two linear layers, and is trained once on the training scans by cross-entropy. (A *convolution* multiplies the numbers of each small patch of a picture by the same weights, and adds the products; chapter [0.5](05_networks.ipynb) builds one. These take every second patch only.) The scans are rotated and shifted a little (data augmentation), which reduces overfitting. A picture is *good* if the confidence is at least 90 %. Chapter [6.21](../6_workshop/21_digits.ipynb) has the code.
 #
 # First train it on scans alone, and apply the classifier to unseen digits and to pictures that are not digits: uniform noise, and a
 # picture that is completely black.

@@ -651,7 +651,7 @@ several[0].interval("kl"), several[0].interval("captured")
 
 # %% [markdown]
 # An interval that holds the expected score in 95 % of draws gives a share of 95 % here, with a standard error of 1.5 percentage
-# points. `benchmarks/intervals.py` did the same with 1,000 draws of each of thirteen generators:
+# points. `benchmarks/intervals.py` did the same with 1,000 draws in each of fourteen settings (a generator, a number of samples and a protocol):
 
 # %%
 drawn = {}

@@ -233,7 +233,7 @@ assert math.isclose(by_critic, by_sorting, rel_tol=1e-12)
 by_critic, by_sorting
 
 # %% [markdown]
-# The slope must not exceed one. Without this condition the critic's loss has no minimum: multiply $f$ by any number. Two methods limit the slope.
+# The slope must not exceed one. Without this condition the critic's loss has no minimum: multiply $f$ by any number. Two methods keep the slope small.
 #
 # ## Weight clipping (WGAN)
 # If no weight exceeds $c$, then no slope exceeds some $K(c)$. Then the critic estimates at most $K\,W_1$.
@@ -676,7 +676,7 @@ Picture(figure, "Estimate over exact distance, a disc for each seed; dashed: pre
         + "; ".join(f"{name} {values.median():.2f}" for name, values in ratio.items()))
 
 # %% [markdown]
-# With the one-sided penalty the prediction is right within 2 % for each weight. With the two-sided penalty it fails for $\lambda=10$ and $100$: some estimates are even *negative*. The picture shows the worst one.
+# With the one-sided penalty the median over the seeds is within 2.5 % of the prediction for each weight. With the two-sided penalty it fails for $\lambda=10$ and $100$: some estimates are even *negative*. The picture shows the worst one.
 
 # %%
 for weight in (1, 10, 100):
@@ -942,7 +942,7 @@ Picture(figure, "Four games on the ring, 1,200 steps, eight seeds. Disc: a seed;
         "dotted: a perfect generator. High quality is at most 23 %, and TV at least .74")
 
 # %% [markdown]
-# After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. High quality is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.
+# After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. The mean high quality of each game is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.
 
 # %%
 kept, n_modes = recorded("wasserstein"), {"ring": 8, "grid": 25, "rare_modes": 9}

@@ -959,7 +959,7 @@ claim("Flow matching captures every mode of grid and rare modes on every seed",
 # %% [markdown]
 # One of the four thresholds is reached. What the pictures and the seconds show:
 #
-# - **Mixture and kernel density** capture every mode on every seed, with a TV at most one and a half times that of a perfect generator, in about a second. The TV of every network is more than four times as large.
+# - **Mixture and kernel density** capture every mode on every seed, in about a second. Their mean TV is less than one and a half times that of a perfect generator. The mean TV of every network is more than four times as large as theirs.
 # - **Flow matching** has a smaller TV than the GAN on the rare modes, with intervals apart, and captures all nine on every seed. The GAN misses two on one seed. On the grid the intervals of all three networks overlap. There the flow misses one mode on one seed, and the GAN up to four.
 # - **The VAE** captures all modes of the grid on every seed, but only 5.5 of the nine rare modes on average. So losing modes is not limited to GANs.
 # - **No network is good on the grid:** fewer than one sample in three is a good one.
@@ -994,7 +994,7 @@ if kept:
     print("the VAE's rare modes by seed:", seen["rare_modes"])
 
 # %% [markdown]
-# **Tune as hard for every method.** An earlier record of this benchmark tried two settings for 1,000 steps for VAE and flow. Its row of the GAN had the best of three weights of R1 from chapter 1.4, after 5,000 steps on the reported seeds. It gave another order: on the grid the GAN had the smallest TV of the three networks.
+# **Tune as hard for every method.** An earlier record of this benchmark tried two settings for 1,000 steps for VAE and flow. Its row of the GAN had the best of three weights of R1 from chapter 1.4, after 5,000 steps on the reported seeds. It gave another order: on the grid the GAN had the smallest mean TV of the three networks.
 
 # %%
 {row["setting"]: f"{interval(row['tv'], low=0, high=1):.3f}"
@@ -1177,7 +1177,7 @@ claim("On digits more samples of the GAN with R1 than of a kernel density are go
 # %% [markdown]
 # The threshold is not reached: the judge calls 94 % of the kernel density's samples good, and 84 % of the GAN's. Of the three networks the GAN has the most good samples, and its shares of the digits are nearest to those of the data. (For the VAE the largest $\sigma$ that was tried was the best, so a still larger one may be better.) The trees recognise the samples of every method in more than 98 % of the cases. So no method passes this test here.
 #
-# *Authenticity* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53. The kernel density has 0.38: here its copying shows as a tendency, without an alarm.
+# *Authenticity* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53 (it stands in the row *training scans*). The kernel density has 0.38: here its copying shows as a tendency, without an alarm.
 
 # %%
 if kept:
