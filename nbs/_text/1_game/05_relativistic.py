@@ -401,7 +401,7 @@ run.game.weight, run.game.optimiser.betas
 # | **Sun et al. 2020**: the theorem for $n$ points | simplified: shown for two points, not proven |
 # | their experiments with pictures | left out |
 #
-# **Not run at the authors' settings: R3GAN on stacked MNIST.** The paper reports 1,000 modes at a KL of 0.029. Each of its two players has 20.7 million weights, so a run needs a graphics card for hours. The settings and the code of this experiment are not released. So this chapter neither confirms that result nor contradicts it.
+# **Not run at the authors' settings: R3GAN on stacked MNIST.** The paper reports 1,000 modes at a KL of 0.029. Each of its two players has 20.7 million weights, and the authors' run took seven hours on eight graphics cards. Their repository has neither the code nor the settings of this experiment. So this chapter neither confirms that result nor contradicts it.
 
 # %% [markdown]
 # ## Four mistakes of other implementations
