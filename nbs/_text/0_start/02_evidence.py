@@ -379,7 +379,7 @@ for row in (row for rows in lines.values() for row in rows):
 # %% [markdown]
 # A blue disc is an interval that says *95 %*, or *≥ 95 %*. None lies clearly to the left of the band. (The band is drawn for 400 draws; the
 # test in the cell above takes the number of draws of each row.) Discs to the right of the band belong to intervals that say *≥ 95 %*. They are
-# longer than they need to be, because a count or a share at its limit cannot have 95 % exactly, or because they allow for several shares, of which one is chosen after the data are seen (4.2).
+# longer than they need to be. A count, or a share at its limit, cannot have 95 % exactly. And some intervals allow for several shares, of which one is chosen after the data are seen (4.2).
 #
 # A grey cross is an interval that needs a condition: normal values, an average over shares (Wilson's), balls that stay as they
 # are (4.1), a group as it was found (4.3), or many samples (4.5). Where the condition fails, the interval may hold the true value much less often.

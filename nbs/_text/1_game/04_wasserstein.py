@@ -69,7 +69,7 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## The divergence does not measure the distance
+# ## Does the divergence measure the distance?
 # The data are a small cloud at the origin. The generated samples are the same cloud, shifted by a distance $\theta$. The generator should move them back. We train discriminators for six distances and eight seeds, 48 networks at once. Then we compute the divergence
 # that $D$ has found, and the gradients that the two generator losses give the samples.
 #

@@ -88,7 +88,7 @@ from modelab.evaluation.coverage import coverage
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## A Gaussian mixture is better than a tuned GAN
+# ## A Gaussian mixture beside a tuned GAN
 # The rare modes of chapter [1.1](01_minimax.ipynb): the centre holds 90 % of the data, and eight rare modes share the rest. The GAN with R1 of chapter [1.4](04_wasserstein.ipynb) had the smallest total variation (TV) of 20 settings there. Its recorded result with eight seeds:
 
 # %%

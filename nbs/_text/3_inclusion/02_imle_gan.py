@@ -92,7 +92,7 @@ from modelab.training.run import Run
 # %% [markdown]
 # The chapter shows two failures, a GAN and a plain sum of two losses. Then it builds the two new terms, and measures them on digits, on rare modes and on faces. On a first reading you can leave out *Given more time*, *A strong discriminator* and *Which part does what?*
 #
-# ## A GAN whose count of modes falls while it trains
+# ## A GAN, counted at three moments of its training
 # The data have a thousand modes: three handwritten digits, one per colour channel. The discriminator is small, with 32 hidden units. The rate and the momentum are those of much GAN code since 2016: $2\cdot10^{-4}$ and $\beta_1=0.5$.
 #
 # **Predict:** we count modes at three moments of one training. Do the counts go up, down, or up and then down?
