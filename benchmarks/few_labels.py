@@ -19,8 +19,7 @@ other shares, all labels with rotations, and seeds 8 to 15 ("mnist, fresh seeds"
   the difference is below a tenth of its mean distance, as on the digits.
 - With 20 %, on seeds 0 to 7, S³GAN is nearer to the data than all labels with rotations if the difference lies below zero.
 - S²GAN is nearer than S²GAN-CO if the difference lies below zero at each of the four shares, on seeds 0 to 7.
-Recorded so far are four rows of the fresh seeds, all but that of random labels; the chapter does not show them yet. The rest
-takes about twenty-five minutes of one idle core.
+The fresh seeds are recorded. The other shares take about twenty minutes of one idle core.
 """
 
 from __future__ import annotations

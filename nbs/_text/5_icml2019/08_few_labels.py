@@ -1438,59 +1438,90 @@ assert min(gap("S³GAN", "20 %").high, change("S³GAN, 20 %", "all labels, 5 %")
 # **Predict:** is S³GAN nearer to the data than S²GAN here?
 
 # %%
-names = ("all labels", "S²GAN", "S²GAN-CO", "random", "S³GAN", "real pictures")
-many = {row["variant"]: row for row in kept["mnist"]
-        if row["share"] in ("10 %", "all") and row["variant"] in names}
+many = {row["setting"]: row for row in kept["mnist"]}
+whole, S2, S3, CO, chance, floor = shown = (
+    "all labels, all", "S²GAN, 10 %", "S³GAN, 10 %", "S²GAN-CO, 10 %", "random, 10 %",
+    "real pictures")
 
-# %%
-def on_mnist(variant: str, what: str = "Fréchet"):
+def on_mnist(setting: str, what: str = "Fréchet", rows: dict = many):
     "The mean of eight seeds with its interval."
-    return interval(many[variant][what], low=0, high=None if what == "Fréchet" else 1)
+    return interval(rows[setting][what], low=0, high=None if what == "Fréchet" else 1)
 
 # %%
 measures = ("Fréchet", "class accuracy", "recall", "labels right")
-mnist_table = {f"{row['setting']}": {what: f"{on_mnist(name, what):.2f}" for what in measures}
-               for name, row in many.items()}
-pd.DataFrame(mnist_table).T
+pd.DataFrame({name: {what: f"{on_mnist(name, what):.2f}" for what in measures}
+              for name in shown}).T
 
 # %%
-def mnist_gap(variant: str, rival: str = "all labels"):
+def mnist_gap(setting: str, rival: str = whole, rows: dict = many):
     "How much larger the Fréchet distance is than the rival's, seed by seed."
-    pairs = zip(many[variant]["Fréchet"], many[rival]["Fréchet"])
+    pairs = zip(rows[setting]["Fréchet"], rows[rival]["Fréchet"])
     return interval([ours - theirs for ours, theirs in pairs])
 
 # %%
-assert on_mnist("real pictures").high < on_mnist("S³GAN").low / 3
-accuracy = {name: on_mnist(name, "class accuracy") for name in many}
-assert all(.7 < accuracy[name].mean < .78 for name in ("all labels", "S²GAN", "S³GAN"))
-assert accuracy["S²GAN-CO"].mean < .7 and accuracy["random"].high < .13
-trained = [name for name in many if name not in ("S³GAN", "real pictures")]
-assert all(mnist_gap("S³GAN", name).high < 0 for name in trained)
-assert mnist_gap("random").low < 0 < mnist_gap("random").high
-assert mnist_gap("S²GAN").high < 0 < mnist_gap("S²GAN-CO", "S²GAN").low
+accuracy = {name: on_mnist(name, "class accuracy") for name in shown}
+assert on_mnist(floor).high < on_mnist(S3).low / 3
+assert all(.7 < accuracy[name].mean < .78 for name in (whole, S2, S3))
+assert accuracy[CO].mean < .7 and accuracy[chance].high < .13
+assert all(mnist_gap(S3, name).high < 0 for name in (whole, S2, CO, chance))
+assert mnist_gap(chance).low < 0 < mnist_gap(chance).high
+assert mnist_gap(S2).high < 0 < mnist_gap(CO, S2).low
 
 # %% [markdown]
-# After so few steps all generators are far from the floor. About three samples of four show the digit that was asked for, fewer with co-training, and with random labels hardly more than one in ten. The difference in distance between random labels and all labels is too small for eight seeds to show. So here, too, the distance alone does not show which labels are good. S²GAN with 10 % is nearer to the data than all labels, and co-training is farther from them than S²GAN. The next two claims were added after the result was seen; their criterion is that of the claims above. They have not been tried on fresh seeds. And *all labels* has no rotations here, so a part of the difference to S³GAN may come from the rotations and not from the labels.
+# After so few steps all generators are far from the floor. About three samples of four show the digit that was asked for, fewer with co-training, and with random labels hardly more than one in ten. The difference in distance between random labels and all labels is too small for eight seeds to show. So here, too, the distance alone hardly shows which labels are good. S²GAN with 10 % is nearer to the data than all labels on these seeds, and co-training is farther from the data than S²GAN. S³GAN has the least distance.
+#
+# ### Fresh seeds
+# Two claims were written after these rows, of seeds 0 to 7, were seen: S³GAN is nearer to the data than all labels, and than S²GAN. So they are tried again on eight fresh seeds, 8 to 15. And *all labels* has no rotations, so the first comparison changes two things at once. The fair reference of S³GAN is *all labels with rotations* of the same weight: the two differ in their labels alone. It is trained on the fresh seeds, too. The criteria of the three claims below were written down before these seeds were run.
+
+# %%
+fresh = {row["setting"]: row for row in kept["mnist, fresh seeds"]}
+rotated_all = "all labels, rotations, all"
+
+def said(setting: str, rows: dict = fresh) -> str:
+    "The distance with its interval, and the worst seed."
+    return f"{on_mnist(setting, rows=rows)}, worst {max(rows[setting]['Fréchet'])}"
 
 # %%
 claim("On 28×28 digits S³GAN with 10 % of the labels is nearer to the data than all labels without "
       "rotations", paper="Lucic et al. 2019", figure=abstract,
-      section="in this course's setting: small convolutional players, 300 steps",
-      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}, class "
-           f"accuracy {accuracy['S³GAN']}",
-      baseline=f"{on_mnist('all labels')}, class accuracy {accuracy['all labels']}; difference of "
-               f"random labels {mnist_gap('random')}",
-      holds=mnist_gap("S³GAN").high < 0)
+      section="in this course's setting: small convolutional players, 300 steps, fresh seeds",
+      ours=f"{said(S3)}, difference {mnist_gap(S3, rows=fresh)}",
+      baseline=f"{said(whole)}; difference of random labels {mnist_gap(chance, rows=fresh)}",
+      holds=mnist_gap(S3, rows=fresh).high < 0)
 
 # %%
 claim("On 28×28 digits rotations in the game improve the Fréchet distance", paper="this course",
-      section="S³GAN and S²GAN, 10 % of the labels; small convolutional players, 300 steps; the "
-              "idea is that of Lucic et al. 2019",
-      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}",
-      baseline=on_mnist("S²GAN"), holds=mnist_gap("S³GAN", "S²GAN").high < 0)
+      section="S³GAN and S²GAN, 10 % of the labels, 300 steps, fresh seeds; the idea is that of "
+              "Lucic et al. 2019", ours=f"{said(S3)}, difference {mnist_gap(S3, S2, fresh)}",
+      baseline=said(S2), holds=mnist_gap(S3, S2, fresh).high < 0)
+
+# %%
+to_fair = mnist_gap(S3, rotated_all, fresh)
+claim("On 28×28 digits S³GAN with 10 % of the labels matches all labels with rotations",
+      paper="this course", section="300 steps, fresh seeds; at most a tenth farther from the data",
+      ours=f"{said(S3)}, difference {to_fair}", baseline=said(rotated_all),
+      holds=to_fair.high < .1 * on_mnist(rotated_all, rows=fresh).mean)
 
 # %% [markdown]
-# Here the rotations help: S³GAN has the least distance of all generators. We have not tested why they help here and not on the small digits. Pictures, players and the length of the training are all different.
+# All three hold. S³GAN is even nearer to the data than all labels with the same rotations: the interval of the difference lies below zero, which no threshold asked for. But its class accuracy is lower, by 0.02, and this interval lies below zero, too. A tenth of the predicted labels is wrong. So the predicted labels cost a little accuracy and no distance. We have not tested why the distance is smaller with them than with the true labels. Rotations also bring *all labels* nearer to the data. So they are a part of S³GAN's lead over all labels without them.
+#
+# Two results of the first eight seeds change. On the fresh seeds the interval of S²GAN minus all labels contains zero, so without rotations no lead over all labels is shown. And random labels are farther from the data than all labels: the first seeds were too few to show it.
+
+# %%
+def accuracy_gap(setting: str, rival: str):
+    "The difference in class accuracy on the fresh seeds."
+    pairs = zip(fresh[setting]["class accuracy"], fresh[rival]["class accuracy"])
+    return interval([ours - theirs for ours, theirs in pairs])
+
+less_accurate = accuracy_gap(S3, rotated_all)
+assert to_fair.high < 0 and less_accurate.high < 0 and -.025 < less_accurate.mean < -.015
+assert .88 < on_mnist(S3, "labels right", fresh).mean < .91
+assert mnist_gap(rotated_all, rows=fresh).high < 0
+assert mnist_gap(S2, rows=fresh).low < 0 < mnist_gap(S2, rows=fresh).high
+assert mnist_gap(chance, rows=fresh).low > 0
+
+# %% [markdown]
+# Here the rotations help, and on the small digits they did not. We have not tested why. Pictures, players and the length of the training are all different.
 #
 # What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training; on the small digits also after a search for a better weight of its class loss. Try the rotations with several weights: they are one more term in each loss. We have not tested data on which pixel distances say little; there the nearest neighbour may be a worse source than here.
 
@@ -1757,7 +1788,7 @@ grade_floor(answer)
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$. It can be the log ratio of pairs if the classes are linear in the features.
 # - S²GAN: train a classifier on the few labels beforehand, label the whole set, then train the GAN. S²GAN-CO: train the classifier as a head of $D$. S³GAN adds the prediction of rotations to both players.
 # - No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
-# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly, and matches with a smaller weight of the rotations, which was tried later. On 28×28 digits, after a short training, S²GAN and S³GAN with 10 % are nearer to the data than all labels, S³GAN most. Co-training is behind S²GAN in both.
+# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly, and matches with a smaller weight of the rotations, which was tried later. On 28×28 digits, after a short training, S³GAN with 10 % is nearer to the data than S²GAN and than all labels, also on fresh seeds and against all labels with rotations; its class accuracy is a little lower than theirs. Co-training is behind S²GAN in both.
 # - The samples are right more often than the fixed labels that $D$ was given.
 #
 # **For later.**
