@@ -939,7 +939,7 @@ for ax, (measure, label) in zip(panels, (("captured", "modes captured of 8"),
     ax.set(xlabel=label, xlim=(0, 8.4 if measure == "captured" else 1.03), ylim=(3.5, -.5))
 panels[0].set_yticks(range(4), games)
 Picture(figure, "Four games on the ring, 1,200 steps, eight seeds. Disc: a seed; bar: the mean; "
-        "dotted: a perfect generator. High quality is at most 23 %, and TV at least .74")
+        "dotted: a perfect generator. Mean quality is at most 23 %, and mean TV at least .74")
 
 # %% [markdown]
 # After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. The mean high quality of each game is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.

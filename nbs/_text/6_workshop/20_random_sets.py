@@ -561,7 +561,7 @@ everywhere = beside(reported).get("all sets", {})
 def target(says: str, key: str, least: int, expect: bool, baseline: str = "") -> object:
     "A claim about so many of the 100 recorded sets."
     count = everywhere.get(key, 0)
-    text = f"On random sets that chose nothing the pair-wise penalty {says} on {least} of 100"
+    text = f"On random sets that chose no setting the pair-wise penalty {says} on {least} of 100"
     return claim(text, paper="Sharma & Namboodiri 2018", section="one weight for all cases, here "
                  "on random sets", figure="no number", ours=f"{count} sets", baseline=baseline,
                  holds=count >= least, expect=expect)
