@@ -4,7 +4,7 @@
     python data_scripts/glossary.py --write    # links them, in the text twins; then run `make export`
 
 The terms are the rows of nbs/glossary.ipynb. Looked at is the prose of the lessons (parts 0 to 5): no titles, tables,
-equations, code, links or folded answers. The words of chapter 0.1 are linked in part 0 only. Words that have another sense, too, are left
+equations, code, links, references or folded answers. The words of chapter 0.1 are linked in part 0 only. Words that have another sense, too, are left
 out (`PLAIN`).
 """
 
@@ -32,7 +32,7 @@ def terms() -> dict[str, str]:
 
 def prose(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each line of a twin that is plain prose."""
-    markdown = folded = equation = False
+    markdown = folded = equation = references = False
     for line in re.finditer(r"[^\n]*\n", text):
         said = line[0]
         if said.startswith("# %%"):
@@ -41,7 +41,8 @@ def prose(text: str) -> Iterator[tuple[int, int]]:
         if not markdown:
             continue
         folded |= "<details" in said
-        plain = not folded and not equation and not re.match(r"# *($|[#|<>!]|\$\$)", said)
+        references = "References" in said if said.startswith(("# #", "# **References")) else references and said.strip() != "#"
+        plain = not (folded or equation or references) and not re.match(r"# *($|[#|<>!]|\$\$)", said)
         equation ^= said.count("$$") % 2 == 1
         folded &= "</details" not in said
         if plain:

@@ -2,6 +2,7 @@
 
 import re
 
+import glossary as links
 import nbformat
 import pytest
 from run_notebooks import ROOT, notebooks, number
@@ -83,3 +84,34 @@ def test_the_diagram_draws_every_box_and_arrow():
 def test_an_arrow_from_nowhere_is_refused():
     with pytest.raises(KeyError):
         flow_diagram({"f": (1, 0)}, {}, [("x", "f")])
+
+
+@pytest.mark.parametrize("part", links.parts(), ids=lambda part: part[0].parent.name)
+def test_the_first_use_of_a_term_in_each_part_is_linked_with_the_glossary(part):
+    texts = {path: path.read_text(encoding="utf-8") for path in part}
+    assert not [f"{path.name}: {term}" for path, term in links.linked(part, texts)], "run data_scripts/glossary.py --write"
+
+
+def test_only_plain_prose_is_linked(tmp_path):
+    text = """# %% [markdown]
+# # A title with a baseline
+# | a table | with a baseline |
+# `baseline`, $baseline$, [its baseline](x.ipynb#baseline-2) is a link already.
+
+# %%
+baseline = "not prose, a baseline"
+
+# %% [markdown]
+# <details><summary>A floor</summary>
+#
+# the floor of an answer
+# </details>
+#
+# Two floors, then a floor.
+"""
+    path = tmp_path / "9_part" / "01_some.py"
+    path.parent.mkdir()
+    texts = {path: text}
+    assert [term for _, term in links.linked([path], texts)] == ["floor"]
+    assert texts[path] == text.replace("Two floors", "Two [floors](../glossary.ipynb)")
+    assert not [*links.linked([path], texts)]

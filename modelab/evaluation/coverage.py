@@ -156,7 +156,8 @@ class Coverage(_ShownAsTable):
             return -math.inf, math.inf
         half = NormalDist().inv_cdf(1 - tail) * max(x.std().item() for x in finite)
         value, half = getattr(self, name), half + (name == "captured") / 2
-        return value - half, value + half if sum(map(len, finite)) == sum(map(len, drawn)) else math.inf
+        whole = sum(map(len, finite)) == sum(map(len, drawn))
+        return value - half, value + half if whole else math.inf
 
     def _pulled_law(self) -> Tensor:
         "Shares of the tally, pulled towards the set's law where that explains them."

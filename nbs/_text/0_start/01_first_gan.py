@@ -134,7 +134,7 @@ def loss_of_G(fake_logits):
     return cross_entropy(fake_logits, 1.)
 
 # %% [markdown]
-# **Fidelity.** In this course this word marks a cell that compares code with its equation. Here the code gives the same numbers as the equations. If $D$ returns 0 everywhere, it cannot tell real from fake. Then $L_D=2\log 2\approx1.386$ and $L_G=\log 2\approx0.693$. Remember these two numbers. The lab at the end of this chapter plots both losses, and they often come near them.
+# **[Fidelity](../glossary.ipynb).** In this course this word marks a cell that compares code with its equation. Here the code gives the same numbers as the equations. If $D$ returns 0 everywhere, it cannot tell real from fake. Then $L_D=2\log 2\approx1.386$ and $L_G=\log 2\approx0.693$. Remember these two numbers. The [lab](../glossary.ipynb) at the end of this chapter plots both losses, and they often come near them.
 
 # %%
 a, b = torch.randn(2, 64, dtype=torch.float64)
@@ -163,7 +163,7 @@ def train_step(G, D, adam_G, adam_D, real):
 # $G$'s `backward()` also leaves gradients in $D$. They do no harm, because `adam_D.zero_grad()` removes them before the next step of $D$.
 #
 # ## The training loop
-# A training repeats this step with a new batch each time. The optimiser is Adam. Its first setting $\beta_1$ is its momentum; we use $0.5$ and come back to it. Every 20 steps the loop notes where $G$ maps 200 latents that stay the same.
+# A training repeats this step with a new [batch](../glossary.ipynb) each time. The optimiser is Adam. Its first setting $\beta_1$ is its momentum; we use $0.5$ and come back to it. Every 20 steps the loop notes where $G$ maps 200 latents that stay the same.
 
 # %%
 def train(centers, std, n, seed=0, beta_G=.5, beta_D=.5):
@@ -212,7 +212,7 @@ Picture(strip([("seed 1", seen)], two, .2, at=(1, 5, 10, 30)),
 
 # %% [markdown]
 # ## Count
-# A picture can mislead, so count. A sample is *good* if it is within three standard deviations of the nearest centre. A mode is *captured* if at least one good sample belongs to it.
+# A picture can mislead, so count. A sample is *good* if it is within three standard deviations of the nearest centre. A mode is *captured* if at least one [good sample](../glossary.ipynb) belongs to it.
 
 # %%
 def count(samples, centers, std):
@@ -363,7 +363,7 @@ assert .9 < ends[0] < 1.1 < 2 < ends[1] < 4 < 10 < ends[2]
 # %% [markdown]
 # Without momentum each step depends on where the other number is now, and the two circle around the solution. With momentum a step depends on where the other number *was*, and the circles grow. Gidel et al. (2019) analyse such games, and show that a *negative* momentum helps there. The authors of DCGAN (Radford et al. 2016) report the same for pictures: with $\beta_1=0.9$ the training oscillated, and with $0.5$ it was more stable.
 #
-# What this does not explain: in the small game the two players are alike, but in our GAN the momentum of $D$ matters and that of $G$ hardly does. We measure this and do not know why.
+# What this does not explain: in the small game the two [players](../glossary.ipynb) are alike, but in our GAN the momentum of $D$ matters and that of $G$ hardly does. We measure this and do not know why.
 #
 # ## Eight clusters
 # The standard test for mode collapse is a ring of eight clusters. Here its radius is 2 and its standard deviation is 0.1. It needs more steps, here 1,000.
@@ -424,9 +424,9 @@ assert scores.counts.tolist() == count(samples_of(G_default), two, .2).tolist()
 # The counts agree with ours. On this easy set even noise captures both modes, so look at the share of good samples (`high quality`) as well. [Chapter 0.4](04_coverage.ipynb) explains every row of this table, and its title.
 #
 # ## The lab: try it yourself
-# The lab is a training that you can stop, change and rewind. The cell below needs a running kernel; without one you see a still picture; chapter [1.3](../1_game/03_lab.ipynb) has a recording that plays without a kernel. *Play* trains. A lamp for each mode shows whether it is captured. Two **missions** are ticked off when you have done them:
+# The lab is a training that you can stop, change and rewind. The cell below needs a running kernel; without one you see a still picture; chapter [1.3](../1_game/03_lab.ipynb) has a recording that plays without a kernel. *Play* trains. A lamp for each mode shows whether it is captured. Two **[missions](../glossary.ipynb)** are ticked off when you have done them:
 #
-# 1. Press *Play* until all eight modes of the ring are captured. Then set the learning rate `lr` to 0.03 and play on, until at least two modes are lost at once. Set it back to 0.001 and bring all of them back.
+# 1. Press *Play* until all eight modes of the ring are captured. Then set the [learning rate](../glossary.ipynb) `lr` to 0.03 and play on, until at least two modes are lost at once. Set it back to 0.001 and bring all of them back.
 # 2. Press *Draw your own data*, click at least three places, press *Use it*, and train until all of your clusters are captured.
 
 # %%
@@ -689,10 +689,10 @@ grade_good(answer)
 # %% [markdown]
 # ## Where to go next
 # - **Part 0**, from [0.2](02_evidence.ipynb): how to measure. Data with known modes, counts with their chance level, several seeds at once.
-# - **Part 1**, from [1.1](../1_game/01_minimax.ipynb): why a GAN loses modes. Its losses, its training, the lab, and Wasserstein critics.
-# - **Part 2**, from [2.1](../2_inverse/01_encoder.ipynb): from an example back to its latent. Encoders, BiGAN, and a pair-wise gradient penalty.
-# - **Part 3**, from [3.1](../3_inclusion/01_imle.ipynb): generators that must reach every real example. IMLE, the inclusive GAN, style-based and growing networks.
-# - **Part 4**, from [4.1](../4_evidence/01_precision_recall.ipynb): is *my* generator good? Precision and recall, missing groups, copies, comparisons, a monitor for training.
+# - **Part 1**, from [1.1](../1_game/01_minimax.ipynb): why a GAN loses modes. Its losses, its training, the lab, and Wasserstein [critics](../glossary.ipynb).
+# - **Part 2**, from [2.1](../2_inverse/01_encoder.ipynb): from an example back to its latent. [Encoders](../glossary.ipynb), [BiGAN](../glossary.ipynb), and a [pair-wise gradient penalty](../glossary.ipynb).
+# - **Part 3**, from [3.1](../3_inclusion/01_imle.ipynb): generators that must reach every real example. [IMLE](../glossary.ipynb), the [inclusive GAN](../glossary.ipynb), style-based and growing networks.
+# - **Part 4**, from [4.1](../4_evidence/01_precision_recall.ipynb): is *my* generator good? Precision and [recall](../glossary.ipynb), missing groups, copies, comparisons, a [monitor](../glossary.ipynb) for training.
 # - **Part 5**, from [5.1](../5_icml2019/01_lipschitz.ipynb): methods from ICML 2019, each tried on data with known modes.
 # - **Part 6**, from [6.1](../6_workshop/01_checks.ipynb): how the library is built.
 #

@@ -321,8 +321,8 @@ f"{holds.mean():.1%} on average; {holds[middle].min():.1%} to {holds[middle].max
 
 # %% [markdown]
 # ## Does each interval of this course hold what it says?
-# Other chapters have intervals of their own: for mode coverage ([0.4](04_coverage.ipynb)), precision and recall
-# ([4.1](../4_evidence/01_precision_recall.ipynb)), audits ([4.2](../4_evidence/02_audit.ipynb)), missing groups
+# Other chapters have intervals of their own: for mode [coverage](../glossary.ipynb) ([0.4](04_coverage.ipynb)), precision and recall
+# ([4.1](../4_evidence/01_precision_recall.ipynb)), [audits](../glossary.ipynb) ([4.2](../4_evidence/02_audit.ipynb)), missing groups
 # ([4.3](../4_evidence/03_missing.ipynb)), copies ([4.4](../4_evidence/04_copying.ipynb)), and comparisons of two generators
 # ([4.5](../4_evidence/05_compare.ipynb)). You need not know them yet. Each was tested in the same way. The script `benchmarks/intervals.py`
 # draws data whose true value is known, 200 times or more, and counts how often the interval holds it. Some generators are perfect, others have a fault.

@@ -527,7 +527,7 @@ round(total.item(), 10)
 
 # %% [markdown]
 # The sampler must agree with the weights. In 60,000 draws the counts should differ from $nw_k$ by chance only. Pearson's
-# chi-squared test gives a *p-value*: the probability of a difference at least as large, if the sampler is right. The measured covariance of each mode should be close
+# chi-squared test gives a *[p-value](../glossary.ipynb)*: the probability of a difference at least as large, if the sampler is right. The measured covariance of each mode should be close
 # to its $\Sigma_k$.
 
 # %%
@@ -785,7 +785,7 @@ naive, naive.predict(black), f"sure of {sure:.0%} of pure noise"
 assert naive.accuracy >= .97 and naive.predict(black)[1] > .5 and sure > .2
 
 # %% [markdown]
-# The classifier reads the held-out digits well. It also gives high confidence to the black picture and to many pictures of noise.
+# The classifier reads the [held-out](../glossary.ipynb) digits well. It also gives high confidence to the black picture and to many pictures of noise.
 # Nothing in its training fixes its answer for pictures without a digit, and an early generator makes such pictures. The remedy: a
 # quarter of each batch is *junk*, pictures that show no digit, with the same target probability for all ten classes. One half of the junk is uniform noise. The other half is scans with shuffled pixels, which have the grey levels of real scans.
 
@@ -1084,7 +1084,7 @@ grade_triples(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (medium, 20 minutes) Write `log_density(x, centers, std, weights)`: the log density of a mixture in nats (the unit of the natural logarithm) at the points `x` `(n, d)`. All modes have the same standard deviation `std` in each coordinate. `centers` is `(k, d)`, and `weights` `(k,)` sum to one. It must be finite far from all modes.
+# **4.** (medium, 20 minutes) Write `log_density(x, centers, std, weights)`: the log density of a mixture in [nats](../glossary.ipynb) (the unit of the natural logarithm) at the points `x` `(n, d)`. All modes have the same standard deviation `std` in each coordinate. `centers` is `(k, d)`, and `weights` `(k,)` sum to one. It must be finite far from all modes.
 #
 # <details><summary>Hint</summary>
 #
@@ -1123,7 +1123,7 @@ grade_density(answer)
 # - A bug that sampler and scorer share does not show in the score. Check the data against something independent.
 # - Settings that were chosen on one set hold for that set. `random_modes(seed)` is a family of sets to choose and to report on.
 # - `Run` standardises points for training if their spread is below .1 or above 10, or if their mean is far from 0. Results are in the unit of the data.
-# - A perfect sampler scores 98.9 % "high quality" in two dimensions, not 100 %.
+# - A perfect sampler scores 98.9 % "[high quality](../glossary.ipynb)" in two dimensions, not 100 %.
 # - On pictures a classifier predicts the modes. Measure its errors. Train it to have low confidence in pictures that show no digit.
 #
 # **For later.**

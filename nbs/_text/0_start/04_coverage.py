@@ -704,7 +704,7 @@ Picture(figure, "Two sheets of stacked digits. On the right the same few scans r
 
 # %% [markdown]
 # All thousand modes are captured, and KL is at its floor. So on pictures mode coverage does not measure variety *within* a mode, and it does not
-# detect copying from the training set. Chapter [4.1](../4_evidence/01_precision_recall.ipynb) measures variety (recall), and
+# detect [copying](../glossary.ipynb) from the training set. Chapter [4.1](../4_evidence/01_precision_recall.ipynb) measures variety (recall), and
 # chapter [4.4](../4_evidence/04_copying.ipynb) copying.
 #
 # ## Sliders: cause each fault yourself

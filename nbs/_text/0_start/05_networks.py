@@ -1084,7 +1084,7 @@ from modelab.networks.style import (style_discriminator, style_encoder, style_ge
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %% [markdown]
-# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. With `mixing` above 0 a share of its pictures is made from two latents each. Encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture, so leave it at 0 there. `attention` names the players that get a self-attention layer (chapter [5.7](../5_icml2019/07_attention.ipynb)); encoders get none.
+# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the [mapping network](../glossary.ipynb). With `mixing` above 0 a share of its pictures is made from two latents each. Encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture, so leave it at 0 there. `attention` names the players that get a [self-attention](../glossary.ipynb) layer (chapter [5.7](../5_icml2019/07_attention.ipynb)); encoders get none.
 
 # %%
 #| export networks.players
@@ -1107,7 +1107,7 @@ class Networks(SettingGroup):
         check_fields(self)
 
 # %% [markdown]
-# Networks that grow have one more argument, a schedule. It says at which step which part is added (chapter [3.4](../3_inclusion/04_growing.ipynb)):
+# Networks that grow have one more argument, a [schedule](../glossary.ipynb). It says at which step which part is added (chapter [3.4](../3_inclusion/04_growing.ipynb)):
 
 # %%
 #| export networks.players

@@ -65,7 +65,7 @@ Picture(figure, "Five hundred real points: a dense centre, and eight faint clust
 # %% [markdown]
 # **Predict:** we train eight GANs on these data, with eight seeds. How many of the eight rare modes will each of them show?
 #
-# The loop below is that of chapter [0.1](../0_start/01_first_gan.ipynb) with three changes. The networks have a run axis (chapter 0.5), so one loop trains all
+# The loop below is that of chapter [0.1](../0_start/01_first_gan.ipynb) with three changes. The networks have a [run axis](../glossary.ipynb) (chapter 0.5), so one loop trains all
 # eight. Adam has the settings $\beta=(0, 0.9)$. And the turn of $G$ draws new latents. The generator's two losses are explained below, under "The loss of a GAN".
 
 # %%
@@ -126,8 +126,8 @@ for r, ax in enumerate(panels.flat):
 Picture(figure, f"Eight generators; the rare modes each one shows: {rare_seen(x)}")
 
 # %% [markdown]
-# All samples are in the centre, and no seed shows a rare mode. (Blue discs are the centres of the nine modes.) The high quality is nearly that of a perfect generator, so single samples look right. The coverage table compares this with a perfect
-# generator (floor) and with noise (null). KL compares with *equal* shares here, so it does not measure the error on these data: even a perfect generator has
+# All samples are in the centre, and no seed shows a rare mode. (Blue discs are the centres of the nine modes.) The [high quality](../glossary.ipynb) is nearly that of a perfect generator, so single samples look right. The [coverage](../glossary.ipynb) table compares this with a perfect
+# generator ([floor](../glossary.ipynb)) and with noise ([null](../glossary.ipynb)). KL compares with *equal* shares here, so it does not measure the error on these data: even a perfect generator has
 # 1.67, and noise has 0.099. Look at the captured modes and at TV.
 
 # %%
@@ -169,7 +169,7 @@ def generator_loss(fake_logits: Logits,  # D(G(z)), (*runs, batch)
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)
 
 # %% [markdown]
-# **Fidelity.** The losses are compared with the formula with logarithms, in float64, and with torch's own cross-entropy:
+# **[Fidelity](../glossary.ipynb).** The losses are compared with the formula with logarithms, in float64, and with torch's own cross-entropy:
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -453,7 +453,7 @@ assert 0 < nonsaturating < saturating and 2 * kl((p + q) / 2, q) == math.inf
 
 # %% [markdown]
 # ## The game as a class
-# A method consists of *players* (networks), *turns* (the order in which they are trained), and one loss for each turn. Chapter [1.2](02_training.ipynb) trains it.
+# A method consists of *[players](../glossary.ipynb)* (networks), *turns* (the order in which they are trained), and one loss for each turn. Chapter [1.2](02_training.ipynb) trains it.
 
 # %%
 #| export
@@ -476,7 +476,7 @@ Minimax(), Minimax.turns
 
 # %% [markdown]
 # ## Sixteen settings, and modes still missing
-# Perhaps other settings find the rare modes. `benchmarks/minimax.py` trains both losses with two learning rates, two values of Adam's $\beta_1$ and two latent lengths, eight seeds each. It trains longer than
+# Perhaps other settings find the rare modes. `benchmarks/minimax.py` trains both losses with two [learning rates](../glossary.ipynb), two values of Adam's $\beta_1$ and two latent lengths, eight seeds each. It trains longer than
 # this chapter. Its recorded results:
 
 # %%
@@ -615,12 +615,12 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## Mode collapse and recovery in the lab
-# Chapter [1.3](03_lab.ipynb) explains the *lab*, an interactive panel for a game. Here we only use it. With a running kernel you can train in the cell below. There are *Play*, single turns, a timeline that goes back, and a button to draw your own data. Each
+# Chapter [1.3](03_lab.ipynb) explains the *[lab](../glossary.ipynb)*, an interactive panel for a game. Here we only use it. With a running kernel you can train in the cell below. There are *Play*, single turns, a timeline that goes back, and a button to draw your own data. Each
 # mode has a lamp, which is lit while the mode is captured.
 #
 # One warning: the modes of this ring are wide (std 0.15). Here 300 samples of uniform noise light all eight lamps, as the cell below checks. So a dark lamp shows a missing mode, but eight lit lamps do not show a good generator. Look at the samples too.
 #
-# In each **mission** you cause a failure and then repair it. A mission reads the record of the lab and ticks off its stages. The first mission trains $G$ alone. If $D$ is fixed, the best $G$ puts all its samples at the point where this $D$ has its highest
+# In each **[mission](../glossary.ipynb)** you cause a failure and then repair it. A mission reads the record of the lab and ticks off its stages. The first mission trains $G$ alone. If $D$ is fixed, the best $G$ puts all its samples at the point where this $D$ has its highest
 # logit.
 
 # %%

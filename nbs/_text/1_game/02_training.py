@@ -166,7 +166,7 @@ turn_words(LeastSquares()), LeastSquares().optimiser.rates("D")
 
 # %% [markdown]
 # ## A run
-# `Run` trains a game on a mode set for several seeds at once. Chapter [6.7](../6_workshop/07_engine.ipynb) builds it. Here we use it: train, draw samples, measure, save.
+# `Run` trains a game on a [mode set](../glossary.ipynb) for several seeds at once. Chapter [6.7](../6_workshop/07_engine.ipynb) builds it. Here we use it: train, draw samples, measure, save.
 
 # %%
 run = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), batch=128, device="cpu")
@@ -221,7 +221,7 @@ tuple(own.step(10).sample(5).shape)
 
 # %% [markdown]
 # ### Conditional networks
-# `with_labels` marks networks that take a label: G(z, y) and D(x, y). The labels are the modes of the real batch. `Run.sample` draws labels with their frequencies in the data, or takes the labels that you give:
+# `with_labels` marks networks that take a label: G(z, y) and D(x, y). The labels are the modes of the real [batch](../glossary.ipynb). `Run.sample` draws labels with their frequencies in the data, or takes the labels that you give:
 
 # %%
 from modelab.networks.layers import with_labels

@@ -27,7 +27,7 @@ from modelab.networks.players import Networks
 # ## A divergence on a grid is large even for a perfect generator
 # GAN Lab is a well-known interactive page about GANs. It plots a divergence between two histograms on a grid. Let us compute it for two simulated generators. One is perfect. The other has lost one of two modes, which is half of the data.
 #
-# **Predict:** take a grid of 30 × 30 cells and 150 points of each. What is the KL divergence of the perfect generator?
+# **Predict:** take a grid of 30 × 30 cells and 150 points of each. What is the [KL divergence](../glossary.ipynb) of the perfect generator?
 
 # %%
 two = mixture([[.3, .5], [.7, .5]], .07)
@@ -51,7 +51,7 @@ perfect, lost
 assert perfect.low > 1 and perfect.high < lost.low < 2 * perfect.high
 
 # %% [markdown]
-# The perfect generator has 1.8 instead of 0, because 150 points cannot fill hundreds of cells. The other one has 2.9. The two differ clearly, but a user who sees one number only, without the floor of 1.8, cannot judge it. And the number does not tell which mode is lost. The lab counts samples by mode (chapter [0.4](../0_start/04_coverage.ipynb)):
+# The perfect generator has 1.8 instead of 0, because 150 points cannot fill hundreds of cells. The other one has 2.9. The two differ clearly, but a user who sees one number only, without the floor of 1.8, cannot [judge](../glossary.ipynb) it. And the number does not tell which mode is lost. The lab counts samples by mode (chapter [0.4](../0_start/04_coverage.ipynb)):
 
 # %%
 counted = {name: coverage(law.sample(150, g), two) for name, law in (("both", two), ("one", half))}
@@ -59,7 +59,7 @@ assert counted["one"].tv > 5 * counted["both"].tv and counted["both"].floor.tv <
 {name: (c.captured, c.counts.tolist(), round(c.tv, 3)) for name, c in counted.items()}
 
 # %% [markdown]
-# The counts show which mode is lost, and the total variation is ten times as large. (`captured` alone still is 2 here: one stray sample near the lost mode is enough.)
+# The counts show which mode is lost, and the [total variation](../glossary.ipynb) is ten times as large. (`captured` alone still is 2 here: one stray sample near the lost mode is enough.)
 #
 # So the lab shows the counts of the modes. It can also go back. When you notice that a mode is missing, it was lost at an earlier step. The state of a `Run` (chapter [1.2](02_training.ipynb)) after $n$ steps depends on the settings and on $n$ alone, so any earlier step can be computed again. The lab is a `Run` with a timeline.
 #

@@ -48,7 +48,7 @@ from modelab.training.run import Run
 # ## A penalty brings back a part of the rare modes
 # In chapter [1.4](04_wasserstein.ipynb) the GAN with R1 captured nearly all rare modes in 5,000 steps. Here a training has 1,500 steps. The mode in the centre holds 60 % of the data, each of eight rare modes on a circle 5 %, and all have a standard deviation of 0.1.
 #
-# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures all nine by chance, and holds none.
+# A mode is *held* here if [good samples](../glossary.ipynb) of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures all nine by chance, and holds none.
 #
 # `benchmarks/relativistic.py` trained the original loss with R1 and R2: four pairs of penalty weights on seeds 100 to 103, then the best pair on seeds 0 to 7.
 #
@@ -448,7 +448,7 @@ forgotten()
 
 # %% [markdown]
 # ## Eight seeds against the original loss
-# The baseline is the original loss with the same penalties. With R1 it captured most modes of the grid and of the rare modes among the games of chapter 1.4. Both losses get the same four pairs of weights: $\gamma_1\in\{0.1,1\}$, and $\gamma_2$ is 0 or $\gamma_1$. All share width 64, batch 64 and the learning rates: 0.004 for $G$, 0.008 for $D$, both falling over the second half of the training. Samples come from averaged weights. These rates, the length and the set were found by a trial of the *baseline* (R1 with weight 0.1), on the seeds of the tuning. No others were tried for the paired loss.
+# The [baseline](../glossary.ipynb) is the original loss with the same penalties. With R1 it captured most modes of the grid and of the rare modes among the games of chapter 1.4. Both losses get the same four pairs of weights: $\gamma_1\in\{0.1,1\}$, and $\gamma_2$ is 0 or $\gamma_1$. All share width 64, batch 64 and the learning rates: 0.004 for $G$, 0.008 for $D$, both falling over the second half of the training. Samples come from averaged weights. These rates, the length and the set were found by a trial of the *baseline* (R1 with weight 0.1), on the seeds of the tuning. No others were tried for the paired loss.
 #
 # The tuning takes 1,000 steps on seeds 100 to 103. It chooses by held modes, and then by the *rare part*: how much of the 40 % of the rare modes good samples cover. (Total variation would not do as a rule. A generator of the centre alone has TV 0.4. Many generators that find rare modes have a larger one, because of some bad samples.) The chosen pair is trained for 1,500 steps on seeds 0 to 7.
 #

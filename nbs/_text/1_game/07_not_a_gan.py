@@ -133,7 +133,7 @@ f"{spent:.1f} s for the mixture"
 
 # %% [markdown]
 # ## Two density models
-# A density model gives each point $x$ a density $q(x)$. The *likelihood* of some data under a model is the product of the densities of all examples. It is large if the model expects such data. Both models here are sums of normal densities:
+# A density model gives each point $x$ a density $q(x)$. The *[likelihood](../glossary.ipynb)* of some data under a model is the product of the densities of all examples. It is large if the model expects such data. Both models here are sums of normal densities:
 #
 # $$q_{\text{mix}}(x)=\sum_{k=1}^K w_k\,\mathcal N(x;\mu_k,\Sigma_k),\qquad q_{\text{kde}}(x)=\frac1n\sum_{i=1}^n\mathcal N(x;x_i,h^2I).$$
 #
@@ -276,7 +276,7 @@ def fit_gaussian_mixture(x: TrainingExamples,  # training examples (n, *event)
                          torch.linalg.cholesky(spread) * size, weights, k, bic)
 
 # %% [markdown]
-# *The bandwidth.* A kernel density puts a normal law of width $h$ on each training example. One fifth of the examples is *held out*: they are kept apart and become no centres at first. $h$ maximises their likelihood. Then all examples become centres. If the training set holds many examples twice, the smallest $h$ has the largest held-out likelihood, and the model only repeats its training set. The function warns in this case.
+# *The bandwidth.* A kernel density puts a normal law of width $h$ on each training example. One fifth of the examples is *held out*: they are kept apart and become no centres at first. $h$ maximises their likelihood. Then all examples become centres. If the training set holds many examples twice, the smallest $h$ has the largest [held-out](../glossary.ipynb) likelihood, and the model only repeats its training set. The function warns in this case.
 
 # %%
 #| export methods.density_models
@@ -369,7 +369,7 @@ behind  # nats per example by which the model is worse than the truth
 #
 # Proof. By Bayes $\log p(x)=\log p(x|z)+\log p(z)-\log p(z|x)$ for each $z$. Add and subtract $\log q(z|x)$ and take the mean over $q$. The last KL is not negative, so the other two terms are a lower bound, the *evidence lower bound* (ELBO). It is equal to $\log p(x)$ if $q$ is the true law of $z$ given $x$.
 #
-# An *encoder* $E$ makes $q(z|x)=\mathcal N(\mu(x),\operatorname{diag}s^2(x))$, and both networks climb the ELBO. $z=\mu+s\,\epsilon$ with $\epsilon\sim\mathcal N(0,I)$ passes the gradient to $\mu$ and $s$. The KL term is known in closed form, from $\mathbb E_q z_j^2=\mu_j^2+s_j^2$:
+# An *[encoder](../glossary.ipynb)* $E$ makes $q(z|x)=\mathcal N(\mu(x),\operatorname{diag}s^2(x))$, and both networks climb the ELBO. $z=\mu+s\,\epsilon$ with $\epsilon\sim\mathcal N(0,I)$ passes the gradient to $\mu$ and $s$. The KL term is known in closed form, from $\mathbb E_q z_j^2=\mu_j^2+s_j^2$:
 #
 # $$\mathrm{KL}\big(q\,\|\,\mathcal N(0,I)\big)=\mathbb E_q\sum_j\Big(\frac{z_j^2}2-\frac{(z_j-\mu_j)^2}{2s_j^2}-\log s_j\Big)=\frac12\sum_j\big(\mu_j^2+s_j^2-1-\log s_j^2\big).$$
 
@@ -1042,7 +1042,7 @@ if kept:
 
 # %% [markdown]
 # ## Density models in more dimensions
-# Eight modes on a circle of radius 2, each with a standard deviation of 0.2. Now each example gets further coordinates, which are normal noise in every mode. The number is how far a model is behind the true density on fresh examples: the mean of $\log p-\log q$, in nats. 1,000 training examples, eight seeds.
+# Eight modes on a circle of radius 2, each with a standard deviation of 0.2. Now each example gets further coordinates, which are normal noise in every mode. The number is how far a model is behind the true density on fresh examples: the mean of $\log p-\log q$, in [nats](../glossary.ipynb). 1,000 training examples, eight seeds.
 #
 # **Predict:** which of the two models is farther behind the truth in 32 dimensions?
 
@@ -1177,7 +1177,7 @@ claim("On digits more samples of the GAN with R1 than of a kernel density are go
 # %% [markdown]
 # The threshold is not reached: the judge calls 94 % of the kernel density's samples good, and 84 % of the GAN's. Of the three networks the GAN has the most good samples, and its shares of the digits are nearest to those of the data. (For the VAE the largest $\sigma$ that was tried was the best, so a still larger one may be better.) The trees recognise the samples of every method in more than 98 % of the cases. So no method passes this test here.
 #
-# *Authenticity* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53 (it stands in the row *training scans*). The kernel density has 0.38: here its copying shows as a tendency, without an alarm.
+# *[Authenticity](../glossary.ipynb)* (chapter [4.2](../4_evidence/02_audit.ipynb)) is the share of samples that are farther from their nearest training scan than that scan is from the others. Held-out scans have 0.53 (it stands in the row *training scans*). The kernel density has 0.38: here its [copying](../glossary.ipynb) shows as a tendency, without an alarm.
 
 # %%
 if kept:

@@ -82,7 +82,7 @@ assert fast_mode() or on_line.count(5) == 1
 # %% [markdown]
 # One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. The slope of $D$ moves the samples. Where a mode has no samples, this slope need not point to the mode.
 #
-# Do other settings help? Three were recorded, with eight seeds each. *High quality* is the share of good samples: those within three standard deviations of a mode. The last line is uniform noise on the interval of the data and one unit on each side:
+# Do other settings help? Three were recorded, with eight seeds each. *[High quality](../glossary.ipynb)* is the share of [good samples](../glossary.ipynb): those within three standard deviations of a mode. The last line is uniform noise on the interval of the data and one unit on each side:
 
 # %%
 record = recorded("encoder")
@@ -109,7 +109,7 @@ assert all(first_number(row["high quality"]) < .25 for row in forward) and noise
 assert [first_number(row["captured"]) == 5 for row in forward] in ([], [False, False, True])
 
 # %% [markdown]
-# The R1 penalty is a penalty on $D$'s gradient at real points (chapter [1.4](../1_game/04_wasserstein.ipynb)). With it every mode has a good sample in every seed. But four samples of five still lie between the modes, as without it. Uniform noise also has a sample in every mode, so only a count *below* five says something here.
+# The [R1](../glossary.ipynb) penalty is a penalty on $D$'s gradient at real points (chapter [1.4](../1_game/04_wasserstein.ipynb)). With it every mode has a good sample in every seed. But four samples of five still lie between the modes, as without it. Uniform noise also has a sample in every mode, so only a count *below* five says something here.
 #
 # So no setting has both, all five modes and good samples. Now train a network in the other direction. The encoder $E$ takes an example $x$ and gives a code $z=E(x)$. Its codes should follow the *prior*: the distribution from which $G$ would draw its latents. Here it is uniform on $[-1,1]$.
 #
@@ -148,7 +148,7 @@ loss_e = generator_loss(D(E(x)))
 loss_d.item(), loss_e.item()
 
 # %% [markdown]
-# **Fidelity.** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$ (JSD is the Jensen–Shannon divergence of chapter 1.1). The gradient moves every code in the direction from $m$ to 0.
+# **[Fidelity](../glossary.ipynb).** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$ (JSD is the [Jensen–Shannon divergence](../glossary.ipynb) of chapter 1.1). The gradient moves every code in the direction from $m$ to 0.
 
 # %%
 m = 1.5
@@ -280,12 +280,12 @@ assert math.isclose(joint_ks_statistic(diagonal).item(), 1 / 4, abs_tol=2e-3)
 joint_ks_statistic(diagonal).item()
 
 # %% [markdown]
-# A perfect encoder does not score zero: a finite draw from the prior itself has gaps. The score of such a draw is shown below as *null*. It is smaller for more codes: about .040 for 500 codes on a line, and .026 for 1,000.
+# A perfect encoder does not score zero: a finite draw from the prior itself has gaps. The score of such a draw is shown below as *[null](../glossary.ipynb)*. It is smaller for more codes: about .040 for 500 codes on a line, and .026 for 1,000.
 #
 # ## The game
 # The encoder may draw noise beside $x$ (`stochastic`). The penalty is R1, taken at draws of the prior. A table further down shows what it is worth. The cells up to the next heading are code of the library. On a first reading you can skip them.
 #
-# Games with an encoder share a base class. It holds the prior of $z$ and says how codes are made. BiGAN of chapter [2.2](02_bigan.ipynb) inherits from it, too.
+# Games with an encoder share a base class. It holds the prior of $z$ and says how codes are made. [BiGAN](../glossary.ipynb) of chapter [2.2](02_bigan.ipynb) inherits from it, too.
 
 # %%
 #| export
@@ -485,7 +485,7 @@ assert math.isclose(floor, .1, abs_tol=1e-12) and (ks_statistic(atoms(tries)) > 
 floor, ks_statistic(atoms(tries)).min().item()
 
 # %% [markdown]
-# For exact points this is a *floor*: no training goes below it. Real modes have a width. A map that is steep enough can stretch each mode over its fifth of the prior. The next lines were recorded for four widths (standard deviations) with the same settings and 1,000 codes. *Apart* counts the modes whose codes are not mixed with others (defined below):
+# For exact points this is a *[floor](../glossary.ipynb)*: no training goes below it. Real modes have a width. A map that is steep enough can stretch each mode over its fifth of the prior. The next lines were recorded for four widths (standard deviations) with the same settings and 1,000 codes. *Apart* counts the modes whose codes are not mixed with others (defined below):
 
 # %%
 for row in record.get("width", []):
@@ -774,7 +774,7 @@ tried_so_far
 
 # %% [markdown]
 # ## In your own code
-# Use your encoder, your critic of codes and your prior. Measure both: how well the codes fill the prior, and whether your classes are kept apart. (The data and the labels here are random numbers, and the training is 20 steps. So the output shows only what you get: $K$ of the codes, the null, and the number of classes kept apart.)
+# Use your encoder, your [critic](../glossary.ipynb) of codes and your prior. Measure both: how well the codes fill the prior, and whether your classes are kept apart. (The data and the labels here are random numbers, and the training is 20 steps. So the output shows only what you get: $K$ of the codes, the null, and the number of classes kept apart.)
 
 # %%
 my_E, my_D = nn.Linear(10, 2), mlp(2, (), 32)

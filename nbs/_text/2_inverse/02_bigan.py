@@ -163,7 +163,7 @@ Picture(flow_diagram(networks, values, arrows, gradients, size=(8.4, 3)),
 #
 # $D(x,z)$ is a logit, and $\sigma$ is the sigmoid. The theory of chapter 1.1 holds for pairs: at the optimum the two *joint* distributions are equal. For deterministic maps it follows that $E(G(z))=z$ and $G(E(x))=x$ almost everywhere. (Otherwise one distribution would have a pair where the other has none.) No reconstruction is ever computed.
 #
-# Which loss do $G$ and $E$ minimise? The saturating loss has small gradients where $D$ is sure. Two others are in use. One has *swapped* labels: each kind of pair should be taken for the other kind. One is *linear* in the logits; the authors of the method of chapter [2.3](03_pairwise.ipynb) use it in their code. ($\text{softplus}(t)=\log(1+e^t)$.)
+# Which loss do $G$ and $E$ minimise? The [saturating loss](../glossary.ipynb) has small gradients where $D$ is sure. Two others are in use. One has *swapped* labels: each kind of pair should be taken for the other kind. One is *linear* in the logits; the authors of the method of chapter [2.3](03_pairwise.ipynb) use it in their code. ($\text{softplus}(t)=\log(1+e^t)$.)
 #
 # $$L_{GE}^{\text{swapped}}=\mathbb E\,\text{softplus}\big(D(x,E(x))\big)+\mathbb E\,\text{softplus}\big(-D(G(z),z)\big),\qquad L_{GE}^{\text{linear}}=\mathbb E\,D(x,E(x))-\mathbb E\,D(G(z),z).$$
 
@@ -203,7 +203,7 @@ for form in ("swapped", "linear"):
 print(error_message(generator_encoder_loss, real, fake, "saturating"))
 
 # %% [markdown]
-# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal numbers, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. Here $\varepsilon$ is standard normal noise, and $e$ and $g$ are numbers between $-1$ and 1. They are the correlations of $x$ and $z$ in the real and in the generated pairs. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the KL divergence of the real pairs from the generated ones, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
+# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal numbers, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. Here $\varepsilon$ is standard normal noise, and $e$ and $g$ are numbers between $-1$ and 1. They are the correlations of $x$ and $z$ in the real and in the generated pairs. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the [KL divergence](../glossary.ipynb) of the real pairs from the generated ones, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
 
 # %%
 from torch.distributions import Normal
@@ -286,7 +286,7 @@ pictured = BiGAN(stochastic=True, networks=Networks("conv", width=4, latent=8))
 Run(pictured, digits(), runs=2, batch=16, device="cpu").step(2).sample(3).shape
 
 # %% [markdown]
-# The learning rates may fall along half a cosine to a hundredth of their start, `Optimiser(schedule=Schedule("cosine", 1500))`. Chapter [2.3](03_pairwise.ipynb) needs that.
+# The [learning rates](../glossary.ipynb) may fall along half a cosine to a hundredth of their start, `Optimiser(schedule=Schedule("cosine", 1500))`. Chapter [2.3](03_pairwise.ipynb) needs that.
 
 # %%
 [round(Schedule("cosine", 1500)(step), 3) for step in (0, 500, 750, 1000, 1500, 9000)]
@@ -319,7 +319,7 @@ assert fast_mode() or all(.05 < ratio < .5 for values in both_ways.values() for 
 # %% [markdown]
 # In each seed both ratios are below one half, and none is 0. Two likely reasons why they are not 0: $G$ turns the codes of a missed mode into points elsewhere. And $E$ is trained on real points only, so nothing fixes its codes for samples that lie between the modes.
 #
-# A second question is whether the codes of real data follow the prior. The exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb) measures it, by sorting. Its unit is that of $z$, and the prior is two units long.
+# A second question is whether the codes of real data follow the prior. The exact [Wasserstein distance](../glossary.ipynb) of [1.4](../1_game/04_wasserstein.ipynb) measures it, by sorting. Its unit is that of $z$, and the prior is two units long.
 
 # %%
 def measured(seen) -> dict:
@@ -527,7 +527,7 @@ assert fast_mode() or max(counts) > counts[-1]
 counts
 
 # %% [markdown]
-# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. In the recording below this place is outside of the picture: the panel after 512 steps shows no crosses. Then train $D$ again. (In this recording four of the five modes come back.)
+# **By hand.** The same plane in the [lab](../glossary.ipynb) of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The [mission](../glossary.ipynb): stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. In the recording below this place is outside of the picture: the panel after 512 steps shows no crosses. Then train $D$ again. (In this recording four of the five modes come back.)
 
 # %%
 from modelab.course.graders.bigan import unjudged

@@ -164,7 +164,7 @@ eight_rings(plain, "Eight BiGANs on a ring, blue discs are the modes; modes capt
                    f"{[int(n) for n in plain['captured']]}; most samples lie on modes")
 
 # %% [markdown]
-# Most samples are good, but modes are missing in seven seeds of eight. The total variation (TV) says that more than half of the samples would have to move. Uniform noise shows about four of the eight modes, but only one sample in 400 is good:
+# Most samples are good, but modes are missing in seven seeds of eight. The [total variation](../glossary.ipynb) (TV) says that more than half of the samples would have to move. Uniform noise shows about four of the eight modes, but only one sample in 400 is good:
 
 # %%
 null = coverage(data.sample(2500, torch.Generator().manual_seed(0)), data).null
@@ -214,7 +214,7 @@ Picture(flow_diagram(networks, values, arrows, [("penalty", "discriminator D", 0
 #
 # $$R(x)=\big\|\nabla_{\tilde x}\,\ell(\tilde x,z)-u\big\|^2,\qquad u=\frac{x-\hat x}{\|x-\hat x\|},\qquad \tilde x=\epsilon x+(1-\epsilon)\hat x,\quad \epsilon\sim U[0,1].$$
 #
-# The mean of $R$ over the batch, times a weight $\lambda$, is added to the loss of $D$ and to nothing else. The smallest code, for points:
+# The mean of $R$ over the [batch](../glossary.ipynb), times a weight $\lambda$, is added to the loss of $D$ and to nothing else. The smallest code, for points:
 
 # %%
 def first_try(D, x, z, x_hat):
@@ -660,7 +660,7 @@ assert sum(guided["beyond"]["10σ"]) > .6 * sum(guided["beyond"]["3σ"]) or fast
 # %% [markdown]
 # $G$ is continuous. Between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap. With a steep slope it crosses the gap within a short piece of the latent, so few samples are bad.
 #
-# How good can a map be whose slope is at most $L$? Let $k$ modes with equal shares $m$ lie along a normal latent. Between them are gaps of width $w$ (the distance of two centres less $6\sigma$, with $\sigma$ the standard deviation of a mode). Go along the latent from the left: a mode takes the mass $m$, a crossing takes the length $w/L$, and so on. $b_i$ is the right end of crossing $i$, and $\Phi$ is the distribution function of the normal law. The largest possible $m$ is the one for which the last mode just ends at $\infty$, and $k\,m$ is the ceiling of the share of good samples:
+# How good can a map be whose slope is at most $L$? Let $k$ modes with equal shares $m$ lie along a normal latent. Between them are gaps of width $w$ (the distance of two centres less $6\sigma$, with $\sigma$ the standard deviation of a mode). Go along the latent from the left: a mode takes the mass $m$, a crossing takes the length $w/L$, and so on. $b_i$ is the right end of crossing $i$, and $\Phi$ is the distribution function of the normal law. The largest possible $m$ is the one for which the last mode just ends at $\infty$, and $k\,m$ is the [ceiling](../glossary.ipynb) of the share of good samples:
 #
 # $$b_0=-\infty,\qquad b_{i}=\Phi^{-1}\big(\Phi(b_{i-1})+m\big)+\frac wL,\qquad \Phi(b_{k-1})+m=1.$$
 
@@ -913,7 +913,7 @@ verdict
 
 # %% [markdown]
 # ### What else could be done with the pairs
-# Three alternatives. Train $G$ and $E$ to reconstruct, with the loss $\|x-G(E(x))\|^2$. Ask $D$ for a slope of one along the pair but in any direction, as WGAN-GP does. Or exchange the two ends.
+# Three alternatives. Train $G$ and $E$ to reconstruct, with the loss $\|x-G(E(x))\|^2$. Ask $D$ for a slope of one along the pair but in any direction, as [WGAN-GP](../glossary.ipynb) does. Or exchange the two ends.
 
 # %%
 dots(record["beside"]) if record.get("beside") else None
@@ -1050,7 +1050,7 @@ Picture(
 )
 
 # %% [markdown]
-# The verdict is about the best baseline that the course knows on this street: a GAN with R1, the best of eight settings on other seeds.
+# The verdict is about the best [baseline](../glossary.ipynb) that the course knows on this street: a GAN with R1, the best of eight settings on other seeds.
 
 # %%
 ends = {row["setting"]: interval(row["rate"]["by seed"], low=0) for row in streets}
@@ -1179,7 +1179,7 @@ for row in record.get("digits", []):
 # With equal steps the penalty leads a little in the mean, with equal time it does not. BiGAN misses few modes here, so the penalty costs time and brings nothing. Not every BiGAN needs it.
 #
 # ### Do codes group similar pictures?
-# Articles on the method say that the encoder gives similar pictures similar codes. Test it without a generator: how often does the nearest other code of a held-out scan belong to the same digit? By chance it is a tenth. Pixels and an untrained encoder are the baselines.
+# Articles on the method say that the encoder gives similar pictures similar codes. Test it without a generator: how often does the nearest other code of a [held-out](../glossary.ipynb) scan belong to the same digit? By chance it is a tenth. Pixels and an untrained encoder are the baselines.
 #
 # **Predict:** does training raise this accuracy?
 

@@ -154,7 +154,7 @@ gaps.min(1).values, gaps.min(1).values.mean()
 #
 # $$\nabla_\theta \min_j\|G_\theta(z_j)-x_i\|^2=\nabla_\theta\|G_\theta(z_{j(i)})-x_i\|^2 .$$
 #
-# A batch may have axes of runs before it. No shape shows how many, so the caller says it.
+# A [batch](../glossary.ipynb) may have axes of runs before it. No shape shows how many, so the caller says it.
 
 # %%
 #| export
@@ -179,7 +179,7 @@ def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, 
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
 
 # %% [markdown]
-# **Fidelity.** The gradient with fixed partners equals a finite difference of the whole loss, minimum included:
+# **[Fidelity](../glossary.ipynb).** The gradient with fixed partners equals a finite difference of the whole loss, minimum included:
 
 # %%
 W, z = torch.randn(3, 2, dtype=torch.float64), torch.randn(50, 3, dtype=torch.float64)
@@ -199,7 +199,7 @@ rise, (slope * nudge).sum()
 
 # %% [markdown]
 # ### In what sense is this maximum likelihood?
-# The loss has no density in it. Where does the likelihood come from? Put a small normal density of width $h$ on each sample $\tilde x_j=G(z_j)$. Their mean is a density $p_h$ (a *kernel density estimate*). $w_j(x)$ is the share of sample $j$ in its gradient:
+# The loss has no density in it. Where does the [likelihood](../glossary.ipynb) come from? Put a small normal density of width $h$ on each sample $\tilde x_j=G(z_j)$. Their mean is a density $p_h$ (a *[kernel density](../glossary.ipynb) estimate*). $w_j(x)$ is the share of sample $j$ in its gradient:
 #
 # $$p_h(x)=\frac1m\sum_{j=1}^m\mathcal N\big(x;\,\tilde x_j,\,h^2I\big),\qquad
 # h^2\,\nabla_{\tilde x_j}\log p_h(x)=w_j(x)\,(x-\tilde x_j),\qquad w_j(x)\propto e^{-\|x-\tilde x_j\|^2/2h^2}.$$
@@ -294,7 +294,7 @@ assert (away == 0).all() and torch.equal(who, torch.arange(1000))
 nearest(x, made)
 
 # %% [markdown]
-# It takes examples of any shape, with a run axis if you say so. It refuses input for which an answer would mean nothing.
+# It takes examples of any shape, with a [run axis](../glossary.ipynb) if you say so. It refuses input for which an answer would mean nothing.
 
 # %%
 q, p = torch.randn(8, 30, 3, 4), torch.randn(8, 70, 3, 4)
@@ -386,7 +386,7 @@ def match_latents(G: GeneratorFunction,  # from latents (*runs, k, latent) to (*
 match_latents(lambda z: z, x, made)
 
 # %% [markdown]
-# The matched latents are part of the state of a run. A run that is stopped between two matchings must go on with the same matches, since the present weights would give others. They are buffers of a player that has no weights, and the engine saves it with the rest.
+# The matched latents are part of the state of a run. A run that is stopped between two matchings must go on with the same matches, since the present weights would give others. They are buffers of a [player](../glossary.ipynb) that has no weights, and the engine saves it with the rest.
 
 # %%
 #| export
@@ -564,7 +564,7 @@ claim(
 #
 # The price of IMLE is quality. Between two modes lie samples that are the nearest of no real point, and nothing moves them away. The latent space is connected, so some samples always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.**
 #
-# Longer trainings are recorded beside the non-saturating GAN (`python benchmarks/imle.py`). There is one row for each setting that was run, with eight seeds each. IMLE and these GANs took 4,000 steps on the grid and 1,500 on the ring. The last two rows are recorded results of chapter [1.4](../1_game/04_wasserstein.ipynb), after 5,000 steps: the best of four settings of minimax and the best of three of R1.
+# Longer trainings are recorded beside the non-saturating GAN (`python benchmarks/imle.py`). There is one row for each setting that was run, with eight seeds each. IMLE and these GANs took 4,000 steps on the grid and 1,500 on the ring. The last two rows are recorded results of chapter [1.4](../1_game/04_wasserstein.ipynb), after 5,000 steps: the best of four settings of minimax and the best of three of [R1](../glossary.ipynb).
 
 # %%
 kept = recorded("imle")
@@ -629,7 +629,7 @@ long_picture() if kept else "no record: only the package is installed"
 # %% [markdown]
 # `captured` counts modes with at least one sample within three standard deviations; `high_quality` is the share of samples that are that near. Uniform noise would capture 20.7 modes of the grid and 4.3 of the ring.
 #
-# - **Grid.** IMLE captures all but half a mode after 4,000 steps, and one sample in sixteen is good: better than noise, and still blurred. The GAN of equal length has about as many good samples and captures fewer modes, at each of three settings.
+# - **Grid.** IMLE captures all but half a mode after 4,000 steps, and one sample in sixteen is good: better than noise, and still blurred. The GAN of equal length has about as many [good samples](../glossary.ipynb) and captures fewer modes, at each of three settings.
 # - **Ring.** The GAN of equal length is ahead in both: all modes but in one seed of one setting, and .23 to .42 of its samples are good. IMLE shows seven, and one good sample in eighty.
 # - **Is this the best GAN?** No. With another rate and 5,000 steps, minimax captures 23 modes of the same grid. IMLE is still ahead of it in modes, with intervals that just do not overlap, and has less than a third of its good samples. R1 of weight 1 captures 24.9 modes, as many as IMLE or more, with over three times as many good samples.
 
@@ -708,7 +708,7 @@ assert cured.widget.image.value == cured.frames[6].png
 cured.widget.slider.value = 0
 
 # %% [markdown]
-# The game is also in the lab, where pool, refresh and jitter can be moved while it trains: `Lab(IMLE(), grid())`.
+# The game is also in the [lab](../glossary.ipynb), where pool, refresh and jitter can be moved while it trains: `Lab(IMLE(), grid())`.
 
 # %% [markdown]
 # ## Three settings: pool, refresh, jitter
@@ -881,7 +881,7 @@ claim(
 
 # %% [markdown]
 # ## A thousand modes
-# Stacked digits are three handwritten digits in three colour channels: 1,000 combinations, counted by a classifier. A few seconds of training, for a look:
+# [Stacked digits](../glossary.ipynb) are three handwritten digits in three colour channels: 1,000 combinations, counted by a classifier. A few seconds of training, for a look:
 
 # %%
 stack = stacked_digits()
@@ -1033,7 +1033,7 @@ grade_copies(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (hard, 15 minutes) A public demonstration of adaptive IMLE on ten points in the plane compares two loops at one learning rate. The plain loop sums squared errors over the two coordinates and takes the mean over the ten points. The adaptive loop sums over the ten points and takes the mean over the two coordinates. Under plain gradient descent, by what factor is the rate of the adaptive loop larger in effect?
+# **4.** (hard, 15 minutes) A public demonstration of adaptive IMLE on ten points in the plane compares two loops at one [learning rate](../glossary.ipynb). The plain loop sums squared errors over the two coordinates and takes the mean over the ten points. The adaptive loop sums over the ten points and takes the mean over the two coordinates. Under plain gradient descent, by what factor is the rate of the adaptive loop larger in effect?
 #
 # <details><summary>Hint</summary>
 #

@@ -188,14 +188,14 @@ perfect = coverage(thousand.sample(26_000, torch.Generator().manual_seed(0)), th
 print(f"real pictures: high quality {perfect.high_quality:.2f}")
 
 # %% [markdown]
-# Nearly all modes are there. But look at *high quality*, the share of samples of which the classifier is sure, and compare it with that of real pictures. Which of the two terms trains the generator? The ratio of the lengths of their gradients in the weights of $G$:
+# Nearly all modes are there. But look at *[high quality](../glossary.ipynb)*, the share of samples of which the classifier is sure, and compare it with that of real pictures. Which of the two terms trains the generator? The ratio of the lengths of their gradients in the weights of $G$:
 
 # %%
 assert fast_mode() or 4 < interval(naive["pulls"]).mean < 5
 interval(naive["pulls"])
 
 # %% [markdown]
-# The gradient of the IMLE term is almost five times as long. So the generator is trained mostly by IMLE, and $D$ still costs time. A squared distance has the squared unit of what is compared, here 192 numbers of a picture. An adversarial loss is measured in nats. So a "weight of one" between them means nothing.
+# The gradient of the IMLE term is almost five times as long. So the generator is trained mostly by IMLE, and $D$ still costs time. A squared distance has the squared unit of what is compared, here 192 numbers of a picture. An adversarial loss is measured in [nats](../glossary.ipynb). So a "weight of one" between them means nothing.
 #
 # Now the same sum on the set with a heavy centre and eight rare modes. The weight is smaller, and $D$ has R1, which did best there in chapter [1.4](../1_game/04_wasserstein.ipynb):
 
@@ -261,7 +261,7 @@ def feature_vectors(x: Batch,  # (*runs, n, *event)
 feature_vectors(torch.zeros(5, 1, 8, 8), None).shape
 
 # %% [markdown]
-# No pretrained network comes with this course, and a classifier of digits would be told what to find. So `train_picture_encoder` of chapter [6.16](../6_workshop/16_feature_networks.ipynb) trains a small encoder on the same pictures **without labels**. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner of each changed picture among all of the batch. How often does the nearest other picture show the same digit?
+# No pretrained network comes with this course, and a classifier of digits would be told what to find. So `train_picture_encoder` of chapter [6.16](../6_workshop/16_feature_networks.ipynb) trains a small [encoder](../glossary.ipynb) on the same pictures **without labels**. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner of each changed picture among all of the batch. How often does the nearest other picture show the same digit?
 
 # %%
 eye = train_picture_encoder(digits(), walk=steps(80))
@@ -592,7 +592,7 @@ Picture(
 # %% [markdown]
 # After 400 steps the small weight of .01 and the naive weight of one show about as many modes (.968 and .962). The small weight has slightly more good samples (.192 and .182). So between these two weights the choice matters little here. Both are far ahead of this GAN.
 #
-# The training in this chapter is short. The record has longer ones, at equal time, with several settings of the baselines:
+# The training in this chapter is short. The record has longer ones, at equal time, with several settings of the [baselines](../glossary.ipynb):
 
 # %%
 record = recorded("imle_gan")
@@ -669,7 +669,7 @@ claim(
 # %% [markdown]
 # The record shows four things.
 #
-# - With the conventional settings the count falls from the first look on (of samples of which under a tenth are good). The tuned ones *gain* modes within this time, and have about half of the thousand at its end. So "GANs lose modes" depends on the settings. (R1 and WGAN-GP cannot be told apart from the plain GAN here: 559, 518 and 528 modes.)
+# - With the conventional settings the count falls from the first look on (of samples of which under a tenth are good). The tuned ones *gain* modes within this time, and have about half of the thousand at its end. So "GANs lose modes" depends on the settings. (R1 and [WGAN-GP](../glossary.ipynb) cannot be told apart from the plain GAN here: 559, 518 and 528 modes.)
 # - The inclusive GAN is near a thousand when the other GANs are below 600.
 # - **IMLE alone is, too, and with more good samples.** With so weak a discriminator the adversarial term is not worth its time. The paper compares with a GAN; the comparison with IMLE is ours.
 # - Every game is far from real pictures: .27 of the samples of the inclusive GAN are good, and .94 of real ones.
@@ -740,7 +740,7 @@ at_the_end("full")
 verdict("full", "inclusive GAN + R1 0.1", 1000, .03, "WGAN-GP", expect=False)
 
 # %% [markdown]
-# Every game with R1 or a gradient penalty shows all modes in every seed. None reaches the KL of .03 that was set as the goal. So more time and twice the width were tried. The first row has a batch of twice the size. The others have twice the rate and a slower average of the weights (.999). A plain GAN with R1 has the same settings. *Twice* and *three times as long* also have half the rate for $D$, and the rates fall later. The weight of R1 was changed to a third and to ten times (ten times was chosen on two other seeds):
+# Every game with R1 or a [gradient penalty](../glossary.ipynb) shows all modes in every seed. None reaches the KL of .03 that was set as the goal. So more time and twice the width were tried. The first row has a batch of twice the size. The others have twice the rate and a slower average of the weights (.999). A plain GAN with R1 has the same settings. *Twice* and *three times as long* also have half the rate for $D$, and the rates fall later. The weight of R1 was changed to a third and to ten times (ten times was chosen on two other seeds):
 
 # %%
 at_the_end("fuller")
@@ -952,7 +952,7 @@ claim(
 
 # %% [markdown]
 # ## Faces with rare attributes
-# `faces()` draws simple faces. Of these 6 % wear eyeglasses, 2.5 % are bald, 5 % have a hat, 10 % a beard, and 1 % glasses and a beard. The classifier is exact, so two numbers can be *measured* for each attribute. **Precision** is the share of good samples among those that show it. **Recall** is the share of the attribute's true mass that good samples account for, $\sum_k\min(q_k,p_k)/\sum_kp_k$ over its modes $k$. Here $p_k$ is the true share of mode $k$, and $q_k$ is the share of all samples that are good and in mode $k$.
+# `faces()` draws simple faces. Of these 6 % wear eyeglasses, 2.5 % are bald, 5 % have a hat, 10 % a beard, and 1 % glasses and a beard. The classifier is exact, so two numbers can be *measured* for each attribute. **Precision** is the share of good samples among those that show it. **[Recall](../glossary.ipynb)** is the share of the attribute's true mass that good samples account for, $\sum_k\min(q_k,p_k)/\sum_kp_k$ over its modes $k$. Here $p_k$ is the true share of mode $k$, and $q_k$ is the share of all samples that are good and in mode $k$.
 
 # %%
 #| export evaluation.traits
@@ -1081,7 +1081,7 @@ PAIR = [best, "four attributes matched"]
 gallery(PAIR) if all(name in by_name for name in PAIR) else "not recorded yet"
 
 # %% [markdown]
-# These targets were set before the run. Each matched attribute should have a precision of at least .90 and a recall of at least .80, in the mean over eight seeds. The Fréchet distance of all samples (chapter [4.1](../4_evidence/01_precision_recall.ipynb)) should be at most 1.05 times that of the run without matching. For precision and recall, the baseline is the run without matching that has the highest recall (the weight of R1 was tuned for it). For the distance, it is the run without matching that has the least.
+# These targets were set before the run. Each matched attribute should have a precision of at least .90 and a recall of at least .80, in the mean over eight seeds. The [Fréchet distance](../glossary.ipynb) of all samples (chapter [4.1](../4_evidence/01_precision_recall.ipynb)) should be at most 1.05 times that of the run without matching. For precision and recall, the baseline is the run without matching that has the highest recall (the weight of R1 was tuned for it). For the distance, it is the run without matching that has the least.
 
 # %%
 reached, verdict_on_attributes = {}, "not recorded yet"
@@ -1318,7 +1318,7 @@ grade_between(answer)
 # </details>
 
 # %% [markdown]
-# **3.** (medium, 15 minutes) Write `answer(fake_logits, made, real, weight)`: the loss of $G$ with an adversarial and an IMLE term, one number. The adversarial term is the non-saturating loss of `fake_logits` of shape `(N,)`. The IMLE term is the mean over the batch of the squared distance between `made` and `real` of shape `(n, c, h, w)`, times `weight`.
+# **3.** (medium, 15 minutes) Write `answer(fake_logits, made, real, weight)`: the loss of $G$ with an adversarial and an IMLE term, one number. The adversarial term is the [non-saturating loss](../glossary.ipynb) of `fake_logits` of shape `(N,)`. The IMLE term is the mean over the batch of the squared distance between `made` and `real` of shape `(n, c, h, w)`, times `weight`.
 #
 # <details><summary>Hint</summary>
 #

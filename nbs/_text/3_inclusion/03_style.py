@@ -962,7 +962,7 @@ lab
 # - **minority** (side B): which digits are matched, such as `8` or `0 1`. Empty: all.
 # - **weight** (side B; on A it is that of R1): try 1, then 5, and press *Play* for some hundred steps. How many samples show an 8, and which digits pay for it?
 #
-# The number of captured digits says little, because uniform noise has all ten. Watch the counts, the share of good samples and the total variation.
+# The number of captured digits says little, because uniform noise has all ten. Watch the counts, the share of good samples and the [total variation](../glossary.ipynb).
 #
 # The last two in code. B gets the weight 5 from the present step on. After the training all that is shown is truncated, the film below as well.
 #
@@ -992,7 +992,7 @@ if not fast_mode():
     assert cut_a.high_quality < a.high_quality and cut_a.tv > a.tv + .05
 
 # %% [markdown]
-# In this run more than 150 of the 500 samples of B are good eights, where the data would have about 50. With ψ = 0.3 on side B, the judge calls more samples good, and more than nine tenths of these are eights. So the sample looks cleaner, and nearly all other digits are gone. On side A the total variation rises, too, and the share of good samples falls. This is one seed of each side, and the sides differ in more than the weight (R1, mixing). The section on the cost of truncation has eight seeds of side A's game.
+# In this run more than 150 of the 500 samples of B are good eights, where the data would have about 50. With ψ = 0.3 on side B, the [judge](../glossary.ipynb) calls more samples good, and more than nine tenths of these are eights. So the sample looks cleaner, and nearly all other digits are gone. On side A the total variation rises, too, and the share of good samples falls. This is one seed of each side, and the sides differ in more than the weight (R1, mixing). The section on the cost of truncation has eight seeds of side A's game.
 
 # %% [markdown]
 # ## In your own code

@@ -212,7 +212,7 @@ def stage(self: Growth, step: int, levels: int) -> tuple[int, float]:
     return grown + 1, min(1., since / self.fade) if self.fade else 1.
 
 # %% [markdown]
-# A saved run holds the schedule as plain settings.
+# A saved run holds the [schedule](../glossary.ipynb) as plain settings.
 
 # %%
 #| export
@@ -383,7 +383,7 @@ assert torch.allclose(pixel_norm(a), pixel_norm(a / 1000), atol=1e-8)
 
 # %% [markdown]
 # ## Minibatch deviation
-# A discriminator that gets one example at a time cannot detect that all samples are alike. The article adds minibatch deviation against lost modes: $D$ gets a number that says how much a group of four examples differs. Take the standard deviation of each feature at each place over the group. Take the mean of all these, and give this one number $d$ to $D$ as one more map of features. With $a_{ichw}$ for feature $c$ of example $i$ at row $h$ and column $w$, and $\bar a_{chw}$ for the mean over the group:
+# A discriminator that gets one example at a time cannot detect that all samples are alike. The article adds [minibatch deviation](../glossary.ipynb) against lost modes: $D$ gets a number that says how much a group of four examples differs. Take the standard deviation of each feature at each place over the group. Take the mean of all these, and give this one number $d$ to $D$ as one more map of features. With $a_{ichw}$ for feature $c$ of example $i$ at row $h$ and column $w$, and $\bar a_{chw}$ for the mean over the group:
 #
 # $$d=\frac1{CHW}\sum_{chw}\sqrt{\tfrac14\sum_{i=1}^4\big(a_{ichw}-\bar a_{chw}\big)^2+10^{-8}} .$$
 #

@@ -321,7 +321,7 @@ Picture(figure, "Lost modes cut recall, junk cuts precision, a wrong balance ben
 # %% [markdown]
 # If half of the modes are lost, the curve ends at a recall of one half. If half of the samples are junk, precision is at most one half. A wrong balance bends the corner. F₈ gives more weight to recall and F₁/₈ to precision, so many tables show this pair.
 #
-# **Fidelity.** We test three properties of the definition. At $\lambda=1$ the curve is one minus the total variation. If $P$ and $Q$ are exchanged, precision and recall are exchanged. And $\alpha_\lambda$ is the smallest error of any test. A test is a set $A$ of atoms that it calls "real":
+# **[Fidelity](../glossary.ipynb).** We test three properties of the definition. At $\lambda=1$ the curve is one minus the [total variation](../glossary.ipynb). If $P$ and $Q$ are exchanged, precision and recall are exchanged. And $\alpha_\lambda$ is the smallest error of any test. A test is a set $A$ of atoms that it calls "real":
 #
 # $$\alpha_\lambda=\min_A\;\lambda\,P(A^c)+Q(A).$$
 #
@@ -588,7 +588,7 @@ assert areas["a straight line"] > .7 and abs(areas["trees"] - ring_truth.area) <
 # | pictures of CIFAR-10, the first $q$ classes against the first five, on features of an Inception network | [below](#Pictures-with-a-known-curve) with MNIST, on pixels and on features of the digit classifier. The paper's curves are not quoted, since we read only its abstract and its code |
 #
 # ## Balls around points
-# The measures that most papers print use balls. They are called k-nearest-neighbour (k-NN) measures. Around every real point there is a ball that reaches to its $k$-th nearest real neighbour. The union of these balls stands for the support of the data, the place where it lies. *Precision* is the share of generated points inside it. *Recall* is the same with balls around the generated points and real points inside. *Density* is the mean number of real balls that hold a generated point, over $k$. *Coverage* is the share of real balls that hold any generated point.
+# The measures that most papers print use balls. They are called k-nearest-neighbour (k-NN) measures. Around every real point there is a ball that reaches to its $k$-th nearest real neighbour. The union of these balls stands for the support of the data, the place where it lies. *Precision* is the share of generated points inside it. *Recall* is the same with balls around the generated points and real points inside. *Density* is the mean number of real balls that hold a generated point, over $k$. *[Coverage](../glossary.ipynb)* is the share of real balls that hold any generated point.
 #
 # Two details decide whether such code can be trusted. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$ in float32, do not give a copy the distance zero:
 
@@ -855,7 +855,7 @@ class Neighbourhoods:
 
 
 # %% [markdown]
-# The interval is a bootstrap: it draws the points again, with the balls as they are.
+# The interval is a [bootstrap](../glossary.ipynb): it draws the points again, with the balls as they are.
 
 # %%
 #| export
@@ -958,7 +958,7 @@ assert precision_recall(images, images.clone()).recall == 1
 
 # %% [markdown]
 # ## Floor, ceiling and null, again
-# Which value is good? Two sets from the *same* law do not score one. `neighbourhood_companions` computes three values for comparison. The *floor* is that of a perfect generator, the *ceiling* that of a copy of the reference, and the *null* that of noise.
+# Which value is good? Two sets from the *same* law do not score one. `neighbourhood_companions` computes three values for comparison. The *[floor](../glossary.ipynb)* is that of a perfect generator, the *[ceiling](../glossary.ipynb)* that of a copy of the reference, and the *[null](../glossary.ipynb)* that of noise.
 
 # %%
 #| export
@@ -1308,7 +1308,7 @@ assert of(tip).low > 5 * in_features["20 clusters"].mean() and abs(tip.mean() - 
 
 # %% [markdown]
 # ## Under your hands: the slope λ
-# There are two normal laws on a line. The slope $\lambda$ chooses a test: it calls real every $x$ with $\lambda\,p(x)\ge q(x)$. The two errors of all these tests form a curve, the *frontier*. The tangent of the frontier at the chosen test has slope $-1/\lambda$ (false alarms to the right, misses upwards). It meets the axis of false alarms at $\alpha$.
+# There are two normal laws on a line. The slope $\lambda$ chooses a test: it calls real every $x$ with $\lambda\,p(x)\ge q(x)$. The two errors of all these tests form a curve, the *frontier*. The tangent of the frontier at the chosen test has slope $-1/\lambda$ ([false alarms](../glossary.ipynb) to the right, misses upwards). It meets the axis of false alarms at $\alpha$.
 
 # %%
 line = torch.linspace(-4, 5, 1801, dtype=torch.float64)
@@ -1390,7 +1390,7 @@ error_message(read_samples, f"{folder.name}/trap.npy").replace(folder.name, "…
 
 # %% [markdown]
 # ## In your own code
-# Use any two arrays of the same width: pixels, or better the features of an encoder that you trust. For two folders of pictures `examples/pr_curve.py --real FOLDER --made OTHER` draws the curve, beside that of two parts of the real pictures, which is its floor.
+# Use any two arrays of the same width: pixels, or better the features of an [encoder](../glossary.ipynb) that you trust. For two folders of pictures `examples/pr_curve.py --real FOLDER --made OTHER` draws the curve, beside that of two parts of the real pictures, which is its floor.
 
 # %%
 train = torch.randn(500, 1, 4, 4, generator=g)
@@ -1435,7 +1435,7 @@ assert all(gap < 1e-6 for gap in gaps.values())
 
 # %% [markdown]
 # ## Fifteen checks by others
-# Räisä, van Breugel and van der Schaar use fifteen series of pairs of laws. For each pair it is known what a measure of fidelity (are the samples real?) and a measure of diversity (is all of the data made?) should give. They found that every published measure they tried fails many of the checks. `python benchmarks/checks.py` repeats the checks for ten measures, and for the audit of [4.2](02_audit.ipynb), which gets the same rows, mostly 1,000 real and 1,000 generated ones. For cost it takes at most ten points of a series and 3,162 rows; the paper has up to 51 points and 10,000 rows.
+# Räisä, van Breugel and van der Schaar use fifteen series of pairs of laws. For each pair it is known what a measure of fidelity (are the samples real?) and a measure of diversity (is all of the data made?) should give. They found that every published measure they tried fails many of the checks. `python benchmarks/checks.py` repeats the checks for ten measures, and for the [audit](../glossary.ipynb) of [4.2](02_audit.ipynb), which gets the same rows, mostly 1,000 real and 1,000 generated ones. For cost it takes at most ten points of a series and 3,162 rows; the paper has up to 51 points and 10,000 rows.
 #
 # A measure passes if its mean over the recorded seeds (printed below) meets all criteria of the paper's code: near 1 where the laws are equal, near 0 where they have nothing in common, and of the right shape in between. The audit has no such number. It passes if it raises hardly any alarm where the laws are equal, and if it finds a fault of the right kind where they are not. The first lines of the script define all criteria. They also say how the audit was changed after earlier records, and that it is recorded on seeds that were not looked at for these changes.
 
@@ -1481,7 +1481,7 @@ def draw_verdicts():
 draw_verdicts() if verdicts else "not recorded here"
 
 # %% [markdown]
-# The criteria of the audit and those of the measures differ, so the two numbers below cannot be compared directly. A likely reason for the difference: a measure must be near a fixed number, such as 1 for equal laws, but its value depends on the dimension and on the sizes of the samples. The audit compares samples with real rows that it puts aside, and its p-values are exact for any sizes.
+# The criteria of the audit and those of the measures differ, so the two numbers below cannot be compared directly. A likely reason for the difference: a measure must be near a fixed number, such as 1 for equal laws, but its value depends on the dimension and on the sizes of the samples. The audit compares samples with real rows that it puts aside, and its [p-values](../glossary.ipynb) are exact for any sizes.
 
 # %%
 if verdicts:

@@ -581,7 +581,7 @@ Picture(figure, "Twelve pairs of different held-out scans that look alike, one a
 
 # %% [markdown]
 # ## The tests, with one rate of false alarms
-# Can a test be exact, without any assumption about the data? Yes. If the generator is perfect, its samples and the held-out data are *exchangeable*: we may shuffle the labels "sample" and "held out", and the joint distribution stays the same. So take any statistic. The share of shuffles that reach its value is an exact p-value. This holds for every distribution and every sample size. The samples of a perfect generator and its training data are exchangeable as well, as long as the generator is not made from the training data.
+# Can a test be exact, without any assumption about the data? Yes. If the generator is perfect, its samples and the held-out data are *exchangeable*: we may shuffle the labels "sample" and "held out", and the [joint distribution](../glossary.ipynb) stays the same. So take any statistic. The share of shuffles that reach its value is an exact p-value. This holds for every distribution and every sample size. The samples of a perfect generator and its training data are exchangeable as well, as long as the generator is not made from the training data.
 #
 # | test | question | fault |
 # |---|---|---|
@@ -982,7 +982,7 @@ EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
 
 
 # %% [markdown]
-# Which score shows copying? A sample may be near to a training example because the data is dense there. Then the next training examples are near as well. A copy has one training example that is much nearer than the others. So the score is the **ratio of the nearest to the fifth nearest distance**,
+# Which score shows [copying](../glossary.ipynb)? A sample may be near to a training example because the data is dense there. Then the next training examples are near as well. A copy has one training example that is much nearer than the others. So the score is the **ratio of the nearest to the fifth nearest distance**,
 # $$r(x)=d_1(x)\,/\,d_5(x),$$
 # which is known from the matching of image features (Lowe 2004). A copy has ratio 0. A timid sample has a ratio like any other point at such a place.
 
@@ -3035,7 +3035,7 @@ Picture(figure, "Share of draws with an alarm: moved, mirrored, dimmed and cropp
 
 # %% [markdown]
 # ## A generator that we trained
-# So far we built the faults ourselves. Now we train the minimax game of chapter 1.1 on the same 599 scans and audit its samples. The training does not use the tests.
+# So far we built the faults ourselves. Now we train the [minimax game](../glossary.ipynb) of chapter 1.1 on the same 599 scans and audit its samples. The training does not use the tests.
 
 # %%
 class TrainingScans:
@@ -3117,7 +3117,7 @@ print(text)
 
 # %% [markdown]
 # ## Walking through latent space
-# Papers also show interpolations: a film from one sample to another. If the film is smooth, they conclude that *the generator has not memorised*. We measure the film with three numbers.
+# Papers also show [interpolations](../glossary.ipynb): a film from one sample to another. If the film is smooth, they conclude that *the generator has not memorised*. We measure the film with three numbers.
 #
 # - **length**: the length of the path in data space;
 # - **gate**: the share of the steps that are no farther from real data than 95 % of real data is from its own neighbour;

@@ -1104,7 +1104,7 @@ row["says"], row["names"][:4]
 
 # %% [markdown]
 # ## By attribute
-# Sometimes attributes are known, such as *wears glasses* or *has a beard*. Then a table says more than groups. Take drawn faces from a generator that never draws glasses. A judge says what each picture shows. It may be your classifier. Here it is the vote of the five nearest reference examples. The judge makes errors, so it must judge held-out data as well: its errors are then the same on both sides.
+# Sometimes attributes are known, such as *wears glasses* or *has a beard*. Then a table says more than groups. Take drawn faces from a generator that never draws glasses. A [judge](../glossary.ipynb) says what each picture shows. It may be your classifier. Here it is the vote of the five nearest reference examples. The judge makes errors, so it must judge held-out data as well: its errors are then the same on both sides.
 
 # %%
 #| export evaluation.attributes
@@ -1177,7 +1177,7 @@ def p_cell(p: float | None) -> str:
 p_cell(.00123), p_cell(0.), p_cell(None)
 
 # %% [markdown]
-# Precision of an attribute is the share of the samples that show it and are good, if you say which are good. Recall is the share of its mass in the data that good samples account for.
+# Precision of an attribute is the share of the samples that show it and are good, if you say which are good. Recall is the share of its mass in the data that [good samples](../glossary.ipynb) account for.
 
 # %%
 #| export evaluation.attributes
@@ -1520,7 +1520,7 @@ assert [row.condition for row in conditions.rows if row.alarm] == [3]
 
 # %% [markdown]
 # ## How often is it right?
-# First a small experiment: eight splits of the scans, and generators that lose six in ten of the fours, of the ones, or of the eights. A perfect generator stands beside them for each split. The baseline makes its groups before it sees the samples. It runs k-means on the reference with 16 clusters, tests each cluster with the hypergeometric law, and multiplies $p$ by the number of clusters. So it keeps the level as well. The settings of both methods were chosen on other splits, seeds 100 to 107. Six numbers of clusters were tried there, and 16 was the best.
+# First a small experiment: eight splits of the scans, and generators that lose six in ten of the fours, of the ones, or of the eights. A perfect generator stands beside them for each split. The [baseline](../glossary.ipynb) makes its groups before it sees the samples. It runs k-means on the reference with 16 clusters, tests each cluster with the hypergeometric law, and multiplies $p$ by the number of clusters. So it keeps the level as well. The settings of both methods were chosen on other splits, seeds 100 to 107. Six numbers of clusters were tried there, and 16 was the best.
 
 # %%
 def clusters_p(reference, samples, holdout) -> float:

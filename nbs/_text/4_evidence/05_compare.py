@@ -1804,7 +1804,7 @@ if many and small:
 
 # %% [markdown]
 # ## The command
-# `modelab compare` reads files and prints a sentence and a table. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for any error, such as bad input. So a script can check whether a new checkpoint differs from the last one.
+# `modelab compare` reads files and prints a sentence and a table. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for any error, such as bad input. So a script can check whether a new [checkpoint](../glossary.ipynb) differs from the last one.
 
 # %%
 #| export evaluation.compare_command

@@ -183,7 +183,7 @@ assert first < .1 and ever == 1
 #
 # Whether a run is *sound* depends on the draws: on the groups that are settled, on $b_t$, and on the first half of a draw (the chance of a repeat is conditional on that half). So the theorem bounds the chance that a run is sound *and* raises an alarm. It says nothing about looks after the first alarm.
 #
-# The condition fails if the samples of a look depend on each other. A sampler that draws 20 points and returns each of them 50 times gives false alarms. Two more cases may do so: batch normalisation in training mode, where a sample depends on its batch (name the network in `eval_of`), and latents that are used again.
+# The condition fails if the samples of a look depend on each other. A sampler that draws 20 points and returns each of them 50 times gives false alarms. Two more cases may do so: [batch](../glossary.ipynb) normalisation in training mode, where a sample depends on its batch (name the network in `eval_of`), and latents that are used again.
 #
 # *Proof.* (You may skip it. The sections below do not need it.) The monitor does not change the training: it restores the random numbers. So up to the first alarm the networks do not depend on the monitor's draws. Given the networks, the draws of all looks are independent.
 #
@@ -249,7 +249,7 @@ class Alarm:
 
 
 # %% [markdown]
-# **When did it begin?** Suppose that the rate changes once, at look $k$. The most likely $k$ maximises the likelihood with one rate before it and another rate from it on:
+# **When did it begin?** Suppose that the rate changes once, at look $k$. The most likely $k$ maximises the [likelihood](../glossary.ipynb) with one rate before it and another rate from it on:
 #
 # $$\hat k=\arg\max_k\;\ell(\text{looks}<k)+\ell(\text{looks}\ge k),\qquad \ell=x\log\frac xN+(N-x)\log\frac{N-x}N.$$
 #
@@ -1974,7 +1974,7 @@ def trainer_callback(monitor: Monitor) -> Any:
 #
 # A run has 200 looks. It begins to count at the first look at which every mode has half of its share. It is *sound* if at all later looks every mode keeps a quarter of its share, and if the share of samples near a mode is never ten percentage points below its best mean of three looks.
 #
-# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways, and trained for 30 more looks. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 percentage points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
+# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways, and trained for 30 more looks. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the [learning rate](../glossary.ipynb), or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 percentage points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
 
 # %%
 kept = recorded("monitor")

@@ -83,9 +83,9 @@ def pictures(row: dict, side: int = 28) -> torch.Tensor:
 # ## My conditional generator ignores z
 # *"We tried to add z to the generator but often found that z got ignored"*, say the authors of pix2pix ([#152](https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/152)). Users ask why.
 #
-# **Answer.** In this experiment the L1 term is the cause. Let $\lambda$ be its weight. With $\lambda=100$ the answers have a small part of the true spread, and no spot is reached. Without it, the generator uses z. The mode-seeking term beside $\lambda=100$ does not bring the spots back: a user asked whether L1 and this term work against each other, and an author of the term agreed ([MSGAN #5](https://github.com/HelenMao/MSGAN/issues/5)). With L1 × 10, the weight in MSGAN's code, mode seeking reaches 4.4 spots, more than any other game here. Without L1 it spreads the answers too far. IMLE for each condition reaches all eight spots. The table and the claims below have the numbers.
+# **Answer.** In this experiment the L1 term is the cause. Let $\lambda$ be its weight. With $\lambda=100$ the answers have a small part of the true spread, and no spot is reached. Without it, the generator uses z. The mode-seeking term beside $\lambda=100$ does not bring the spots back: a user asked whether L1 and this term work against each other, and an author of the term agreed ([MSGAN #5](https://github.com/HelenMao/MSGAN/issues/5)). With L1 × 10, the weight in MSGAN's code, [mode seeking](../glossary.ipynb) reaches 4.4 spots, more than any other game here. Without L1 it spreads the answers too far. [IMLE](../glossary.ipynb) for each condition reaches all eight spots. The table and the claims below have the numbers.
 #
-# **Setting.** The condition $c$ is a point on a circle. The answer $y$ lies near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A good generator makes all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with R1. Two terms are added to G's loss: $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. A bar is a mean; $z_1$ and $z_2$ are two latents for one condition. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is moved towards $y$.
+# **Setting.** The condition $c$ is a point on a circle. The answer $y$ lies near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A good generator makes all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with [R1](../glossary.ipynb). Two terms are added to G's loss: $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. A bar is a mean; $z_1$ and $z_2$ are two latents for one condition. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is moved towards $y$.
 #
 # The weight $\lambda=100$ is that of pix2pix.
 #
@@ -170,9 +170,9 @@ sought or "not recorded here"
 # ## Do all digits become ones?
 # *"At the end of training, the content of G becomes all 1-s"* ([generative-models #14](https://github.com/wiseodd/generative-models/issues/14), [RGAN #27](https://github.com/ratschlab/RGAN/issues/27)).
 #
-# **Answer, for three seeds and 53,000 steps (57 epochs).** No. Ones were never more than 23 % of the samples at a look. But digits get lost: four to six of the ten have less than 2.5 % of the samples at the end, where about 10 % would be right. The judge is sure of 59 to 70 % of the samples only. RGAN #27 reports 250 epochs, so a longer training may still end as these users say. R1 and packing are not recorded.
+# **Answer, for three seeds and 53,000 steps (57 epochs).** No. Ones were never more than 23 % of the samples at a look. But digits get lost: four to six of the ten have less than 2.5 % of the samples at the end, where about 10 % would be right. The judge is sure of 59 to 70 % of the samples only. RGAN #27 reports 250 epochs, so a longer training may still end as these users say. R1 and [packing](../glossary.ipynb) are not recorded.
 #
-# **Setting.** The first GAN of many people: 784–128–1 and 100–128–784, ReLU, pixels in [0, 1], Adam with 1e-3, batches of 64, the non-saturating loss, MNIST. Every 1,000 steps a judge names 1,000 samples. A sample counts for a digit if the judge is sure. Three seeds. *R1* has $\gamma=0.1$, the default of the library; *packs of two* shows D two pictures at once.
+# **Setting.** The first GAN of many people: 784–128–1 and 100–128–784, ReLU, pixels in [0, 1], Adam with 1e-3, batches of 64, the [non-saturating loss](../glossary.ipynb), MNIST. Every 1,000 steps a judge names 1,000 samples. A sample counts for a digit if the judge is sure. Three seeds. *R1* has $\gamma=0.1$, the default of the library; *packs of two* shows D two pictures at once.
 
 # %%
 digits = settings("ones")
@@ -227,7 +227,7 @@ if digits:
 # ## Is it wrong to update G twice?
 # *"I believe that the mode collapse may be caused by updating the generator twice for every one update of the discriminator"* ([DCGAN-tensorflow #270](https://github.com/carpedm20/DCGAN-tensorflow/issues/270)). The author of that code could not train without the second update ([#106](https://github.com/carpedm20/DCGAN-tensorflow/issues/106)).
 #
-# **Answer.** It depends on the data. On stacked digits, two turns of G are much worse: after 5,000 steps every seed has fewer modes than with one turn, about half as many captured and under a third held (terms below). On the ring two seeds with two turns end with a quarter of the modes or fewer, and with one turn no seed does. But eight seeds are too few to show a difference there (Fisher's exact test below). On the grid both orders give 6 to 9 % good samples and hold no mode, so nothing can be said. The user of the first report may well be right about pictures. Both orders were tried with the same rates only.
+# **Answer.** It depends on the data. On [stacked digits](../glossary.ipynb), two turns of G are much worse: after 5,000 steps every seed has fewer modes than with one turn, about half as many captured and under a third held (terms below). On the ring two seeds with two turns end with a quarter of the modes or fewer, and with one turn no seed does. But eight seeds are too few to show a difference there (Fisher's exact test below). On the grid both orders give 6 to 9 % good samples and hold no mode, so nothing can be said. The user of the first report may well be right about pictures. Both orders were tried with the same rates only.
 #
 # **Setting.** The library's `Minimax` with the turns `D G`, and a game that inherits from it with the turns `D G G`. Fully connected networks, Adam with DCGAN's 2e-4 and (.5, .999), batches of 64, eight seeds. Both orders start from the same networks, seed by seed. A sample is *good* within three standard deviations of a mode, or if the judge of the digits is sure. A mode is *captured* if one good sample is in it, and *held* if it has a quarter of its share in good samples. The first table and the left panel show modes held, the second table and the right panel modes captured.
 
@@ -294,7 +294,7 @@ ends
 # %% [markdown]
 # A possible reason on stacked digits: with two turns G moves twice as far between two updates of D, so it can concentrate on what D accepts at the moment. Two turns at half of G's rate would test this; that was not tried.
 #
-# **What to do.** Start with one update of each player. Compare at the same number of D's steps, as here, and also at the same training time, because two turns of G cost more. Change one setting at a time, and use several seeds.
+# **What to do.** Start with one update of each [player](../glossary.ipynb). Compare at the same number of D's steps, as here, and also at the same training time, because two turns of G cost more. Change one setting at a time, and use several seeds.
 
 # %% [markdown]
 # ## When does a GAN on 140 pictures copy?
@@ -357,7 +357,7 @@ alarmed
 
 # %% [markdown]
 # ## Does the toy of the unrolled GAN collapse without unrolling?
-# *"I'm unable to reproduce mode collapse without unrolling operation"* ([unrolled_gan #2](https://github.com/poolio/unrolled_gan/issues/2)). An author of the paper answers that it depends on the discriminator's first weights. *"Is this truly unrolled GAN?"*, somebody asks of another implementation ([unrolled-gans #2](https://github.com/andrewliao11/unrolled-gans/issues/2)).
+# *"I'm unable to reproduce mode collapse without unrolling operation"* ([unrolled_gan #2](https://github.com/poolio/unrolled_gan/issues/2)). An author of the paper answers that it depends on the discriminator's first weights. *"Is this truly [unrolled GAN](../glossary.ipynb)?"*, somebody asks of another implementation ([unrolled-gans #2](https://github.com/andrewliao11/unrolled-gans/issues/2)).
 #
 # **Answer, for four seeds.** No: the plain game does not collapse, as the first user says. With the authors' settings all eight places have a sample near at every look, with $K=0$, 1 and 5, and the largest cell never holds half of the samples. But no setting learns the ring in this time either: under 10 % of the samples are within $3\sigma$ of a place. One seed with $K=0$ has not found the ring yet: its samples fill a band across the middle, and its largest cell holds 39 %. So in these recordings unrolling is not needed against collapse. $K=10$ is not recorded. The settings have different numbers of steps, so do not rank them.
 #

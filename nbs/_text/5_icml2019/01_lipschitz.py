@@ -84,7 +84,7 @@ tuple(real.shape), tuple(fake.shape)
 
 
 # %% [markdown]
-# A critic $f$ is a network that gives each point a score. This one learns to separate digits from noise. There is no generator yet, and no penalty.
+# A [critic](../glossary.ipynb) $f$ is a network that gives each point a score. This one learns to separate digits from noise. There is no generator yet, and no penalty.
 
 # %%
 def train(loss, inputs=64, n=1000, lr=1e-3, width=64, depth=2, stop=None):
@@ -195,7 +195,7 @@ gallery({"real": real[0], "generated": fake[0],
 # points ($p=0$), the best value is where $\phi$ is least ($-1$ for least squares, $-\infty$ for the logistic loss), wherever the data are. So the gradient between the points comes from the architecture and the initial weights, not from the loss. The
 # paper calls such a gradient *uninformative*. It need not be small, but it carries no information about the data.
 #
-# **Fidelity.** We raise the scores of all digits by 100. The derivative of the loss in the scores of the noise does not change by one bit.
+# **[Fidelity](../glossary.ipynb).** We raise the scores of all digits by 100. The derivative of the loss in the scores of the noise does not change by one bit.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -356,7 +356,7 @@ assert three == ["linear", "logistic", "sqrt", "exp"]
 met
 
 # %% [markdown]
-# Four objectives meet the first three conditions. Least squares and hinge do not: below $f=-1$ the least-squares loss rises again and the hinge loss is flat. So a generated point can have its *optimal* score without reaching the bound. The effect is measured below. First we break one condition at a time. (Without convexity the fourth condition fails as well.) Two points have distance one, $b$ is the score of the generated one and $s$ the difference to the real one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. We run gradient descent from $b=s=0.1$ and print the last $(b, s)$. For the linear loss we start a second time, from $b=2$:
+# Four objectives meet the first three conditions. Least squares and hinge do not: below $f=-1$ the least-squares loss rises again and the [hinge loss](../glossary.ipynb) is flat. So a generated point can have its *optimal* score without reaching the bound. The effect is measured below. First we break one condition at a time. (Without convexity the fourth condition fails as well.) Two points have distance one, $b$ is the score of the generated one and $s$ the difference to the real one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. We run gradient descent from $b=s=0.1$ and print the last $(b, s)$. For the linear loss we start a second time, from $b=2$:
 
 # %%
 def roll(o: Objective, b=.1, weight=.1, n=2000, rate=.05) -> tuple[float, float]:
@@ -397,11 +397,11 @@ assert rolled["not strict"] == (.1, 5.) and rolled["not strict, from b = 2"] == 
 # With all conditions met the two scores settle symmetrically around zero, the real one above. Swapped signs turn the gradient *away* from the data. Without balance, or without convexity, the scores diverge. Where neither function is strictly convex, $b$ stays at its start: the optimum is not unique.
 #
 # ## The maximum gradient penalty (MaxGP)
-# $k(f)$ is a maximum over the whole space, which cannot be computed. The authors take the largest gradient norm of a batch, at random points between real and generated ones:
+# $k(f)$ is a maximum over the whole space, which cannot be computed. The authors take the largest gradient norm of a [batch](../glossary.ipynb), at random points between real and generated ones:
 #
 # $$k(f)^2\approx\max_{i}\ \|\nabla f(\hat x_i)\|^2,\qquad \hat x_i=t_i x_i+(1-t_i)\,G(z_i),\quad t_i\sim U[0,1].$$
 #
-# The target is zero, not one as in WGAN-GP. The penalty is squared, so it needs no square root, and a gradient of zero gives no NaN.
+# The target is zero, not one as in [WGAN-GP](../glossary.ipynb). The penalty is squared, so it needs no square root, and a gradient of zero gives no NaN.
 
 # %%
 #| export
@@ -757,7 +757,7 @@ def exact_equilibrium(real: Annotated[Tensor, Samples("real dim")],  # (n, d)
 #
 # $$d\,\phi'(-kd/2)=2\lambda k.$$
 #
-# For the linear loss $k=d/2\lambda$; for any number of points $k=W_1/2\lambda$, the Wasserstein distance up to a factor. Both are checked, the second one against an optimal assignment.
+# For the linear loss $k=d/2\lambda$; for any number of points $k=W_1/2\lambda$, the [Wasserstein distance](../glossary.ipynb) up to a factor. Both are checked, the second one against an optimal assignment.
 
 # %%
 d, weight = 1.7, .1
@@ -1032,7 +1032,7 @@ Lipschitz(), Lipschitz(n_critic=5).turns
 
 # %% [markdown]
 # ## Mode coverage
-# First the ring of eight. For both games the learning rate falls over the second half, and $G$'s weights are averaged.
+# First the ring of eight. For both games the [learning rate](../glossary.ipynb) falls over the second half, and $G$'s weights are averaged.
 
 # %%
 from modelab.data.mixtures import rare_modes, ring
@@ -1069,7 +1069,7 @@ assert all(set(row["captured"]) == {8} for row in on_ring.values()) or fast_mode
 {name: interval(row["high_quality"], low=0, high=1) for name, row in on_ring.items()}
 
 # %% [markdown]
-# In these short runs every seed of both games captures all eight modes; the numbers are the shares of good samples. Now longer recorded runs, with every setting that was tried:
+# In these short runs every seed of both games captures all eight modes; the numbers are the shares of [good samples](../glossary.ipynb). Now longer recorded runs, with every setting that was tried:
 
 # %%
 def of_game(game: str, what: Callable) -> dict:
@@ -1092,7 +1092,7 @@ Picture(figure, "Eight settings of LGAN and eight of minimax: all but one captur
         "every seed; the share of good samples is highest, 0.66, for a setting of minimax")
 
 # %% [markdown]
-# LGAN captures all eight modes at every setting, and so does minimax at seven of eight. So the number of captured modes does not tell them apart. The best share of good samples is minimax's. An informative gradient brings no gain where no mode was missing. (R1 of chapter [1.4](../1_game/04_wasserstein.ipynb) was tried on the ring there, for another number of steps.)
+# LGAN captures all eight modes at every setting, and so does minimax at seven of eight. So the number of captured modes does not tell them apart. The best share of good samples is minimax's. An informative gradient brings no gain where no mode was missing. ([R1](../glossary.ipynb) of chapter [1.4](../1_game/04_wasserstein.ipynb) was tried on the ring there, for another number of steps.)
 
 # %%
 def sharp(word: str) -> str:
@@ -1253,7 +1253,7 @@ assert not kept or 1.3 < dearer < 1.7  # half as much time again, for these smal
 {"ms per step and seed": {word: cost(word) for word in ("LGAN", "minimax")}, "ratio": dearer}
 
 # %% [markdown]
-# The same game trains on images. Here is a short training on stacked digits (1,000 modes) at a rate of 0.001:
+# The same game trains on images. Here is a short training on [stacked digits](../glossary.ipynb) (1,000 modes) at a rate of 0.001:
 
 # %%
 slower = Lipschitz(optimiser=Optimiser(1e-3))
@@ -1266,7 +1266,7 @@ image_grid(ax, pictures.modes.picture(pictures.sample(40)[0]), 10, "LGAN after 3
 Picture(figure, "Forty generated digit triples after a short training: blurred, of many colours")
 
 # %% [markdown]
-# `Networks("conv")` plays the same game with convolutional players. Three steps of small ones:
+# `Networks("conv")` plays the same game with convolutional [players](../glossary.ipynb). Three steps of small ones:
 
 # %%
 convolutional = Lipschitz(networks=Networks("conv", width=4))
@@ -1274,7 +1274,7 @@ Run(convolutional, stacked_digits(), runs=2, batch=8, device="cpu").step(3).samp
 
 # %% [markdown]
 # ## Digits of 28×28, with convolutional players
-# The paper trains on colour pictures. `benchmarks/critics.py` trains on MNIST with small convolutional players: LGAN with the logistic objective, which is strictly convex, with the linear one, and R1. All have the same networks, batches of 32 and 200 steps. The better of two rates was chosen for each after 100 steps on seed 100. Then eight seeds are measured: the Fréchet distance of 2,000 samples to unseen digits, on pixels, and recall (chapter [4.1](../4_evidence/01_precision_recall.ipynb)).
+# The paper trains on colour pictures. `benchmarks/critics.py` trains on MNIST with small convolutional players: LGAN with the logistic objective, which is strictly convex, with the linear one, and R1. All have the same networks, batches of 32 and 200 steps. The better of two rates was chosen for each after 100 steps on seed 100. Then eight seeds are measured: the [Fréchet distance](../glossary.ipynb) of 2,000 samples to unseen digits, on pixels, and [recall](../glossary.ipynb) (chapter [4.1](../4_evidence/01_precision_recall.ipynb)).
 #
 # **Predict:** which of the three has the smallest distance?
 
@@ -1329,7 +1329,7 @@ assert min(far(name).low for name in on_pictures[1:4]) > 8 * far("real digits").
 
 # %% [markdown]
 # ## In the lab: arrows that turn to the data
-# The lab of chapter [1.3](../1_game/03_lab.ipynb) trains two games side by side: $A$ has the penalty ($\lambda=0.1$), $B$ has not. The data are three islands. Only $D$ takes turns, so the generated points do not move. An arrow at each of them shows the direction of $D$'s gradient.
+# The [lab](../glossary.ipynb) of chapter [1.3](../1_game/03_lab.ipynb) trains two games side by side: $A$ has the penalty ($\lambda=0.1$), $B$ has not. The data are three islands. Only $D$ takes turns, so the generated points do not move. An arrow at each of them shows the direction of $D$'s gradient.
 #
 # An arrow *aims* if it points within 18° of some island. A random arrow does so in about $3\cdot36/360=30\,\%$ of the cases. **Predict:** after 600 turns of $D$, how many arrows aim in $A$, and how many in $B$?
 
@@ -1427,7 +1427,7 @@ mine = Lipschitz(networks=Networks("conv", width=4))
 Run(mine, photos, runs=1, batch=16, device="cpu").step(2).sample(5).shape
 
 # %% [markdown]
-# `examples/folder_gan.py --method lipschitz --data FOLDER` is a whole training loop with the monitor of chapter [4.6](../4_evidence/06_monitor.ipynb), and it audits the samples at the end.
+# `examples/folder_gan.py --method lipschitz --data FOLDER` is a whole training loop with the [monitor](../glossary.ipynb) of chapter [4.6](../4_evidence/06_monitor.ipynb), and it [audits](../glossary.ipynb) the samples at the end.
 
 
 # %% [markdown]
@@ -1523,7 +1523,7 @@ grade_penalty(answer)
 # - A penalty on the largest gradient norm couples the scores: every generated point is bounded by some real one, and its gradient, where it has one, points there.
 # - The bound makes the gradient informative. The loss decides whether a score can be optimal without reaching the bound (hinge below $-1$, least squares at $-1$, and only while the penalty is light) and whether the optimum is unique.
 # - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. At the weights that we tried, a mean over the batch does not aim as well on the digits. The gradient goes to zero when the two distributions coincide.
-# - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a minimax game misses, but with few good samples. R1 (chapter 1.4) does so too, and no setting of LGAN shows more modes or makes more good samples. The penalty costs half as much time again per step.
+# - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a [minimax game](../glossary.ipynb) misses, but with few good samples. R1 (chapter 1.4) does so too, and no setting of LGAN shows more modes or makes more good samples. The penalty costs half as much time again per step.
 #
 # **For later.**
 #

@@ -106,7 +106,7 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
         "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
-# It is farther for more than 99 % of them. (The other digit was chosen as the nearest one by Euclidean distance, so this is an easy case for that distance.) Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
+# It is farther for more than 99 % of them. (The other digit was chosen as the nearest one by Euclidean distance, so this is an easy case for that distance.) Every [gradient penalty](../glossary.ipynb) of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
 # Eight seeds train side by side.
 
 # %%
@@ -805,7 +805,7 @@ claim("The critic of transport alone tells digits apart as well as the Euclidean
 # The critic with transport alone is smoother. Its penalty charges squared differences of neighbours, so less roughness was to be expected, but not its size. After these 300 steps it loses nine to ten points of accuracy. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
 # gradient has lost a third of its roughness, and the interval of its accuracy overlaps the Euclidean one. A blur of the same roughness is less accurate (a claim below).
 #
-# On *moved* digits $\Gamma=1$ gains about eight points over the Euclidean critic and keeps the accuracy on unmoved ones. The widest blur is better still on moved digits, but it loses nine points on unmoved ones. No blur that we tried does both. A critic trained on moved copies is the obvious further baseline; we did not try it.
+# On *moved* digits $\Gamma=1$ gains about eight points over the Euclidean critic and keeps the accuracy on unmoved ones. The widest blur is better still on moved digits, but it loses nine points on unmoved ones. No blur that we tried does both. A critic trained on moved copies is the obvious further [baseline](../glossary.ipynb); we did not try it.
 #
 # Is transport alone steadier? The next picture has the mean change of the score, in units of the gap between the class means, under the move and under noise of the same Euclidean size:
 
@@ -959,7 +959,7 @@ class Euclidean(GroundMetric):
         return euclidean(critic, real, fake, generator)
 
 # %% [markdown]
-# **Predict:** which of the three has the lowest KL divergence to the true shares of the 1,000 modes?
+# **Predict:** which of the three has the lowest [KL divergence](../glossary.ipynb) to the true shares of the 1,000 modes?
 
 # %%
 games = {"Euclidean": Euclidean(weight=10.), "Γ = 1": GroundMetric(),

@@ -79,7 +79,7 @@ assert .4 < free.coverage()[0].high_quality < .5 or fast_mode()
 coverage_table(free.coverage())
 
 # %% [markdown]
-# In this one seed all forty modes are captured, and nearly half of the samples are good. (The column "null" is uniform noise. It captures nearly as many modes, with few good samples.) Now keep four latents fixed and let the first one go from $-\pi$ to $\pi$.
+# In this one seed all forty modes are captured, and nearly half of the samples are good. (The column "[null](../glossary.ipynb)" is uniform noise. It captures nearly as many modes, with few good samples.) Now keep four latents fixed and let the first one go from $-\pi$ to $\pi$.
 #
 # **Predict:** the points are on a circle and the latent is an angle. How does the sample move while the latent goes round once?
 

@@ -103,7 +103,7 @@ ceiling = {name: v[0].item() for name, v in truth.items()}
 ceiling
 
 # %% [markdown]
-# This is the ceiling. On average no score does better: the noise is uniform, so the likelihood ratio rises with the density (Neyman and Pearson). It is below 1 because some noise falls onto modes.
+# This is the [ceiling](../glossary.ipynb). On average no score does better: the noise is uniform, so the likelihood ratio rises with the density (Neyman and Pearson). It is below 1 because some noise falls onto modes.
 #
 # The logit of the discriminator is often used as such a score. We try three rates of the minimax game, and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb) at the middle rate, with eight seeds each. All intervals below are over trainings; the test points are the same for all.
 #
@@ -201,7 +201,7 @@ Picture(figure, "Four settings. The discriminator at rate 0.01 is nearest to the
         "tests; its generator has the least high quality. All make too few of the rare modes")
 
 # %% [markdown]
-# (Dotted lines: the two ceilings, and the share of the rare modes in the data.) With the best setting, rate 0.01, the discriminator tells data from noise nearly as well as the ceiling. But the best setting can only be found if the true densities are known. Among the data its rank correlation with the true density is 0.55 there, and below 0.25 with the others. Compare the generators, too: the best discriminator belongs to the *worst* generator, by high quality. Four settings prove nothing, and the other three show no such order. The theory says: the optimal logit is $\log p/q$, the data's density over the generator's. The better the generator, the nearer is this to zero *everywhere*.
+# (Dotted lines: the two ceilings, and the share of the rare modes in the data.) With the best setting, rate 0.01, the discriminator tells data from noise nearly as well as the ceiling. But the best setting can only be found if the true densities are known. Among the data its rank correlation with the true density is 0.55 there, and below 0.25 with the others. Compare the generators, too: the best discriminator belongs to the *worst* generator, by [high quality](../glossary.ipynb). Four settings prove nothing, and the other three show no such order. The theory says: the optimal logit is $\log p/q$, the data's density over the generator's. The better the generator, the nearer is this to zero *everywhere*.
 
 # %%
 def heat(ax, values, title, lowest=None, highest=None, unit="nats"):
@@ -644,7 +644,7 @@ assert abs((up - down).item() / 2e-5 - slope[4, 1].item()) < 1e-7
 #
 # $$p(x)=\mathbb E_z\,(\pi\lambda)^{-d/2}\,e^{-\|x-G(z)\|^2/\lambda}.$$
 #
-# With the noise every $x$ has a density. For any distribution $q(z)$ that we may choose for this $x$, [Jensen's inequality](https://en.wikipedia.org/wiki/Jensen%27s_inequality) gives a lower bound, the one known from the variational autoencoder (VAE). The paper takes $q$ from the plan: the share of $x$ that goes to each sample. With $M$ latents, $c_i=\|x-G(z_i)\|^2$ and the weights $w_i\propto e^{(g_i-c_i)/\lambda}$, that is
+# With the noise every $x$ has a density. For any distribution $q(z)$ that we may choose for this $x$, [Jensen's inequality](https://en.wikipedia.org/wiki/Jensen%27s_inequality) gives a lower bound, the one known from the [variational autoencoder](../glossary.ipynb) (VAE). The paper takes $q$ from the plan: the share of $x$ that goes to each sample. With $M$ latents, $c_i=\|x-G(z_i)\|^2$ and the weights $w_i\propto e^{(g_i-c_i)/\lambda}$, that is
 #
 # $$S(x)=\sum_iw_i\Big(-\frac{c_i}\lambda-\log w_i\Big)-\log M-\tfrac d2\log\pi\lambda\ \ \le\ \ \log\frac1M\sum_i e^{-c_i/\lambda}-\tfrac d2\log\pi\lambda .$$
 #
@@ -786,7 +786,7 @@ lost.mean().item()
 #
 # $$\frac1n\sum_iS(x_i)=-\frac{L_\lambda}\lambda-\tfrac d2\log\pi\lambda :$$
 #
-# **a generator that descends the entropic cost climbs a likelihood bound**, as a VAE does. The plan replaces the VAE's encoder.
+# **a generator that descends the entropic cost climbs a likelihood bound**, as a VAE does. The plan replaces the VAE's [encoder](../glossary.ipynb).
 
 # %%
 plan = sinkhorn(some, made, .5, sweeps=5000, tolerance=0)
@@ -816,7 +816,7 @@ def released(x, z, A, lam):
 log_w, score, _ = released(at, z[:20_000], A, .5)
 
 # %% [markdown]
-# **The prior counts twice.** The latents are *drawn* from $\mathcal N(0,I)$ and *weighted* with its density once more. If all constants are right and only this changes, the bound gets looser:
+# **The [prior](../glossary.ipynb) counts twice.** The latents are *drawn* from $\mathcal N(0,I)$ and *weighted* with its density once more. If all constants are right and only this changes, the bound gets looser:
 
 # %%
 cost = torch.cdist(at, z[:20_000] @ A.T).square()
@@ -1469,7 +1469,7 @@ stock = torch.stack([training[torch.randperm(len(training), generator=s)[:800]] 
 [v.shape[1] for v in (choosing, seen, unseen, stock)]
 
 # %% [markdown]
-# All settings are chosen on the first set, held-out digits without ones, by the highest mean: $\lambda$ by the bound, the width by the window's likelihood. The discriminator again gets the rate with the best result.
+# All settings are chosen on the first set, [held-out](../glossary.ipynb) digits without ones, by the highest mean: $\lambda$ by the bound, the width by the window's likelihood. The discriminator again gets the rate with the best result.
 
 # %%
 noises, rates = (.1, .3, 1.), (.001, .002, .004)

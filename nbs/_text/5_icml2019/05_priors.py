@@ -145,7 +145,7 @@ Picture(figure, "Four straight interpolations between two latents, nine stops ea
         "turns into another by way of readable digits")
 
 # %% [markdown]
-# The interpolation is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalises. We measure the middle stop, on a thousand interpolations: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) recognises with confidence (*good*); the Fréchet distance to held-out scans, in pixels; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
+# The [interpolation](../glossary.ipynb) is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalises. We measure the middle stop, on a thousand interpolations: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) recognises with confidence (*good*); the Fréchet distance to held-out scans, in pixels; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
 #
 # One seed is not enough. We use eight, recorded as above; the replay has fewer interpolations. The record also has two other paths between latents, which come later in the chapter.
 #
@@ -218,7 +218,7 @@ lost
 # %% [markdown]
 # The share of good pictures cannot be told apart from that of the ends, and precision is higher: 0.986 instead of 0.961, even above that of real training scans. But **recall** falls from 0.60 to 0.33. The middle of an interpolation shows typical digits and leaves out the rare forms. The Fréchet distance rises too, but it does not say why. A sheet of pictures does not show it either, because its single pictures are as good as those at the ends.
 #
-# This is a loss of coverage without any change in training. The next section explains it.
+# This is a loss of [coverage](../glossary.ipynb) without any change in training. The next section explains it.
 
 # %% [markdown]
 # ## The distribution of the mean of two latents
@@ -352,7 +352,7 @@ nats, by_hand
 
 # %% [markdown]
 # ## A distribution that equals that of its middle
-# The Cauchy distribution equals the distribution of its middle; Leśniak et al. (2018) proposed it as a prior. Its density is proportional to $1/(1+x^2)$, and its characteristic function is $\mathbb E\,e^{isX}=e^{-|s|}$. That of a sum is a product, so $tX+(1-t)Y$ has $e^{-|ts|}\,e^{-|(1-t)s|}=e^{-|s|}$ for every $t$ from 0 to 1: the same. This holds for every multiple of a Cauchy number and for the mean of any number of draws. A Kolmogorov-Smirnov test on 20,000 draws, as an illustration (p-values at three weights):
+# The Cauchy distribution equals the distribution of its middle; Leśniak et al. (2018) proposed it as a prior. Its density is proportional to $1/(1+x^2)$, and its characteristic function is $\mathbb E\,e^{isX}=e^{-|s|}$. That of a sum is a product, so $tX+(1-t)Y$ has $e^{-|ts|}\,e^{-|(1-t)s|}=e^{-|s|}$ for every $t$ from 0 to 1: the same. This holds for every multiple of a Cauchy number and for the mean of any number of draws. A Kolmogorov-Smirnov test on 20,000 draws, as an illustration ([p-values](../glossary.ipynb) at three weights):
 
 # %%
 s = torch.linspace(-5, 5, 101, dtype=torch.float64)
@@ -707,7 +707,7 @@ def _prior_shares(prior: str, spread: float) -> HistogramPrior:
 
 
 # %% [markdown]
-# One method is replaced: `noise`, which draws the latents. The game also refuses a style generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)), unless the prior is normal: the second style comes from a normal latent, which the prior does not make.
+# One method is replaced: `noise`, which draws the latents. The game also refuses a [style generator](../glossary.ipynb) that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)), unless the prior is normal: the second style comes from a normal latent, which the prior does not make.
 
 # %%
 #| export

@@ -255,7 +255,7 @@ claim("Trained on unpaired views, the ensemble matches their joint law", paper="
       holds=over_seeds(alone["matched"]).low > .9, expect=False)
 
 # %% [markdown]
-# The abstract says that the losses provably lead to matching joint distributions. We have not read the conditions of this theorem. For unpaired data the next section shows another optimum of the same losses. Li et al. (2017) discuss this problem for two variables and call it *non-identifiability*. Our result is about our data, not about the paper's photographs. There, a convolutional network can favour the right map for other reasons.
+# The abstract says that the losses provably lead to matching [joint distributions](../glossary.ipynb). We have not read the conditions of this theorem. For unpaired data the next section shows another optimum of the same losses. Li et al. (2017) discuss this problem for two variables and call it *non-identifiability*. Our result is about our data, not about the paper's photographs. There, a convolutional network can favour the right map for other reasons.
 #
 # Now measure the coverage of whole examples. An example of A beside its translation is a point of four numbers. Does it lie in one of the five modes of the joint distribution?
 
@@ -368,7 +368,7 @@ Picture(flow_diagram(boxes, values, lines, size=(8, 3.4)),
         "both. Each critic gets real pairs and made ones")
 
 # %% [markdown]
-# Networks here have a run axis, so that eight seeds train at once. Domains can share this axis: three domains and eight seeds are twenty-four networks in one product. There must be at least two domains.
+# Networks here have a [run axis](../glossary.ipynb), so that eight seeds train at once. Domains can share this axis: three domains and eight seeds are twenty-four networks in one product. There must be at least two domains.
 
 # %%
 #| export
@@ -1069,7 +1069,7 @@ claim("In the star, unpaired data improve on the same networks trained on the pa
       holds=ahead(("star", 16), "pairs only").low > 0, expect=False)
 
 # %% [markdown]
-# In these eight seeds the four random pairs show two to four of the five modes, 2.6 on average. Copying cannot match the others. The ensemble matches many of them. But so do the same networks on the pairs alone, without any critic: a smooth map that fits the pairs also maps modes that no pair shows. The ensemble is not clearly better than these networks. An affine map does at least as well: the true map of this set *is* affine and has only six numbers. In the star no gain from unpaired data is visible. A likely reason, which we have not tested: the networks favour smooth maps, and the pairs of the star contradict them.
+# In these eight seeds the four random pairs show two to four of the five modes, 2.6 on average. [Copying](../glossary.ipynb) cannot match the others. The ensemble matches many of them. But so do the same networks on the pairs alone, without any critic: a smooth map that fits the pairs also maps modes that no pair shows. The ensemble is not clearly better than these networks. An affine map does at least as well: the true map of this set *is* affine and has only six numbers. In the star no gain from unpaired data is visible. A likely reason, which we have not tested: the networks favour smooth maps, and the pairs of the star contradict them.
 
 # %% [markdown]
 # ## The curve over the number of pairs
@@ -1549,7 +1549,7 @@ Picture(figure, "A to C: ensemble 0.90, pairs only 0.27, pairs only through B 0.
 # The ensemble is clearly ahead of the direct translation of *pairs only*. A likely reason, which we have not tested: the pairs alone do not make the codes of A and of C agree, while the critics compare the codes of every domain with one prior. The composed affine maps match everything, on all eight seeds. Through B, the networks on the pairs alone match more than directly, and the interval of the ensemble's lead holds zero.
 #
 # ## Digits in three styles
-# Points are easy to judge, but real data are rarely points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from five rates and four ridges.
+# Points are easy to [judge](../glossary.ipynb), but real data are rarely points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from five rates and four ridges.
 
 # %%
 pictures = results["pictures"]

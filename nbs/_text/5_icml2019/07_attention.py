@@ -1379,7 +1379,7 @@ claim("A generator whose squares match in more than 90 % of its samples draws al
 #
 # $$\sum_k\min\big(r_k,\tfrac13\big)=1-\text{TV},$$
 #
-# one minus the total variation, where a picture that is not good counts as an outcome of its own. One colour alone gives a third. What can *independent* squares reach, with any shares $p$ and $q$? A half near a colour $k$ is near no other one, since the colours are far apart. So $r_k\le p_kq_k$.
+# one minus the [total variation](../glossary.ipynb), where a picture that is not good counts as an outcome of its own. One colour alone gives a third. What can *independent* squares reach, with any shares $p$ and $q$? A half near a colour $k$ is near no other one, since the colours are far apart. So $r_k\le p_kq_k$.
 #
 # The largest possible overlap follows from the inequality of Cauchy and Schwarz. Let $s_k=\sqrt{p_kq_k}$. Then $\sum_ks_k\le1$. A colour with $s_k^2>\frac13$ counts as $\frac13$ only, so we may take $s_k\le3^{-1/2}$. We look for the largest sum of the squares $s_k^2$ under these conditions. A sum of squares is convex, so it is largest at a corner of the set of possible values: one $s_k=3^{-1/2}$, another $1-3^{-1/2}$, the rest zero. So the overlap is at most $\frac13+(1-3^{-1/2})^2$. Both squares reach it if they take one colour with share $3^{-1/2}$ and another one otherwise. All shares on a grid agree with this:
 
@@ -1406,7 +1406,7 @@ assert 3 * 6 ** -.5 > 1
 # %% [markdown]
 # `benchmarks/attention.py` plays four games. Three have the local generator, with attention in neither player, in $G$ alone, or in both. (With attention in $D$ alone, the generator has the limits above. This game is played with hinge losses only.) The fourth game is a reference. Its $G$ is fully connected, so every pixel depends on all of $z$, and its critic has attention.
 #
-# All games try the relativistic loss with R1 and R2 (chapter [1.5](../1_game/05_relativistic.ipynb)) with the weights 0.5, 1, 2 and 4, on seeds 100 to 103 for 400 steps. The games with attention in both players and in neither also tried the weight 0.1, R1 alone ([1.4](../1_game/04_wasserstein.ipynb)) and the inclusive GAN ([3.2](../3_inclusion/02_imle_gan.ipynb)). Each game then plays the setting with its largest mean overlap on seeds 0 to 7, for 1,200 steps. The thresholds of the claims below were written down before these runs. (The weights 1 and 2 were first tried in two longer games with attention in both players, on seeds 100 to 103.)
+# All games try the relativistic loss with R1 and R2 (chapter [1.5](../1_game/05_relativistic.ipynb)) with the weights 0.5, 1, 2 and 4, on seeds 100 to 103 for 400 steps. The games with attention in both players and in neither also tried the weight 0.1, R1 alone ([1.4](../1_game/04_wasserstein.ipynb)) and the [inclusive GAN](../glossary.ipynb) ([3.2](../3_inclusion/02_imle_gan.ipynb)). Each game then plays the setting with its largest mean overlap on seeds 0 to 7, for 1,200 steps. The thresholds of the claims below were written down before these runs. (The weights 1 and 2 were first tried in two longer games with attention in both players, on seeds 100 to 103.)
 #
 # **Predict** for each game: how many of eight seeds capture all three colours?
 

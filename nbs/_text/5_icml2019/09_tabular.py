@@ -281,7 +281,7 @@ assert torch.isclose(cell_generator_loss(scores, m), -filled)
 assert cell_generator_loss(scores, torch.ones_like(m)) == 0  # no cell was filled
 
 # %% [markdown]
-# A column without holes gives 0 and not a NaN. Two terms are added. The first is a reconstruction error: the imputer should reproduce the cells that it was shown. The second is a gradient penalty on the discriminator. For each output it averages the squared slope in the *whole row*, over the rows in which that cell is shown:
+# A column without holes gives 0 and not a NaN. Two terms are added. The first is a [reconstruction](../glossary.ipynb) error: the imputer should reproduce the cells that it was shown. The second is a gradient penalty on the discriminator. For each output it averages the squared slope in the *whole row*, over the rows in which that cell is shown:
 #
 # $$P=\frac1d\sum_k\frac{\sum_n m_{nk}\,\|\nabla_{\hat x}D_k(\hat x_n)\|^2}{\sum_n m_{nk}} .$$
 #

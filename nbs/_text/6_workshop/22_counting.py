@@ -635,7 +635,8 @@ def _redrawn_limits(self: Coverage, name: str, tail: float) -> tuple[float, floa
         return -math.inf, math.inf
     half = NormalDist().inv_cdf(1 - tail) * max(x.std().item() for x in finite)
     value, half = getattr(self, name), half + (name == "captured") / 2
-    return value - half, value + half if sum(map(len, finite)) == sum(map(len, drawn)) else math.inf
+    whole = sum(map(len, finite)) == sum(map(len, drawn))
+    return value - half, value + half if whole else math.inf
 
 # %% [markdown]
 # The first of the two laws lies between the observed shares and the set's own law. If the two differ by chance only, it is close to the set's law. So chance differences of the sample are not counted a second time in the redraws.
