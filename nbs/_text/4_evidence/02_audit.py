@@ -3109,10 +3109,12 @@ status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML
 big = kept.get("big files", {})
 text = "not measured here"
 if big:
-    text = f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,} MB"
+    text = (f"{big['GB']:g} GB of training data, {big['what'].split()[0]} pictures: "
+            f"{big['processor seconds']:.0f} processor seconds, {big['MB']:,} MB")
 many = kept.get("many rows") or {}
 if many:
-    text += f"\n{many['what']}: {many['seconds']:.0f} s, {many['MB']:,} MB"
+    text += (f"\n{many['what']}: {many['processor seconds']:.0f} processor seconds, "
+             f"{many['MB']:,} MB")
 print(text)
 
 # %% [markdown]
