@@ -1228,7 +1228,7 @@ class Near:
 
 
 # %% [markdown]
-# The test of copies also says how many there are. Let $a$ be the share of the samples, and $b$ that of the held-out data, whose ratio is among the smallest twentieth of the held-out ones. Then at least the share $\pi=1-(1-a)/(1-b)$ of the samples are copies. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Each share is cut at 0, so by chance it is too large rather than too small. If one of the two may be 0, the lower limit of the sum is that of the other one alone. Of two tests the smaller $p$ counts, doubled.
+# The test of copies also says how many there are. Let $a$ be the share of the samples, and $b$ that of the held-out data, whose ratio is among the smallest twentieth of the held-out ones. Then about the share $\pi=1-(1-a)/(1-b)$ of the samples are copies with so small a ratio. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Each share is cut at 0, so by chance it is too large rather than too small. If one of the two may be 0, the lower limit of the sum is that of the other one alone. Of two tests the smaller $p$ counts, doubled.
 
 # %%
 #| export evaluation.audit_tests
@@ -2809,7 +2809,7 @@ Picture(figure, "p-values of eight tests for three generators. Alarms: copies fo
                 "copies, repeats and timid for the timid one; all other values are above .005")
 
 # %% [markdown]
-# The first report has no alarm. Its interval of *timid* does not hold the floor 0, but this interval is for one test alone. All tests together share the 5 %, so each of them needs a smaller $p$. In the second report one test finds the copies. The other tests raise no alarm, which is right: these samples are real, complete and balanced. The third report has two alarms for one fault. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other than real scans do. So all of the closest pairs are pairs of samples. The generator is not accused of copying, because no training scan is much nearer to a sample than the next ones.
+# The first report has no alarm. Two of its intervals do not hold their floor. That of *balance* lies below 1: the numbers of samples vary less than usual, which is no fault, so its $p$ is near 1. That of *timid* lies above 0, but each interval is for one test alone. All tests together share the 5 %, so each of them needs a smaller $p$. In the second report one test finds the copies. The other tests raise no alarm, which is right: these samples are real, complete and balanced. The third report has two alarms for one fault. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other than real scans do. So all of the closest pairs are pairs of samples. The generator is not accused of copying, because no training scan is much nearer to a sample than the next ones.
 #
 # In a table the units matter. Here the second column has values in the tens of thousands. The first column is one of ten jobs, and one job is never made.
 
@@ -2921,7 +2921,7 @@ claim("A timid generator is found to be timid, and is not accused of copying",
       baseline=f"accused of copying in {accused} of {len(draws)}")
 
 # %% [markdown]
-# Sixteen small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes many more draws, with 500, 2,000 and 5,000 samples: 400 of each perfect generator and 20 of each fault. Behind each row stands how many of them are recorded so far. It uses points, tables, pictures and features of pictures. Its faults are harder: a tenth of copies instead of a half, and pictures of which a tenth were moved, mirrored, dimmed, cropped, or given noise. If MNIST is on the disk, it also audits real digits: test digits, the training digits themselves, and nine of ten digits. The audit also found that the first half of MNIST's test file is not like the second. So draw held-out data at random: shuffle before you set some aside.
+# Sixteen small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes many more draws, with 500, 2,000 and 5,000 samples: 400 of each perfect generator and 20 of each fault. Behind each row stands how many of them are recorded so far. It uses points, tables, pictures and features of pictures. Its faults are harder: a tenth of copies instead of a half, and pictures of which a tenth were moved, mirrored, dimmed, cropped, turned, or given noise. If MNIST is on the disk, it also audits real digits: test digits, the training digits themselves, and nine of ten digits. The audit also found that the first half of MNIST's test file is not like the second. So draw held-out data at random: shuffle before you set some aside.
 
 # %%
 kept = recorded("audit")

@@ -483,7 +483,7 @@ assert min(covered.values()) > .95 - 2 * (.95 * .05 / 2000) ** .5 and covered[0]
 covered
 
 # %% [markdown]
-# If there are no copies, the share is at its limit 0, and the interval misses it only from one side. So it holds it more often. A report says *≥ 95 %*.
+# If there are no copies, the share is at its limit 0, and the interval misses it only from one side. So the interval holds the true share more often. A report says *≥ 95 %*.
 #
 # ## Copies that were changed
 # If a training picture is moved by one pixel, its distance to the original is large. So we search over a list of **changes** $c$: small moves, the mirror, and crops. Each change is undone, and the distance of a sample $x$ to a training picture $y$ is the smallest over the list,
@@ -1555,7 +1555,7 @@ Picture(figure, "Share of draws in which each test alarms: copies are found as c
                 "mirrored scans as transformed copies, timid samples as timid")
 
 # %% [markdown]
-# The four rows at the top have no alarm of copying. These generators contain no copies; the recorded picture below calls them *honest*. One of the four draws calls the perfect generator timid. At a rate of 5 % at least one false alarm in four draws has a chance of about one in five, so this says little. Most generators here contain many samples of the perfect one. So in a draw in which the perfect one is called timid by chance, others may be called timid as well.
+# The four rows at the top have no alarm of copying. These generators contain no copies; the recorded picture below calls them *honest*. One of the four draws calls the perfect generator timid. At a rate of 5 % at least one false alarm in four draws has a chance of about one in five, so this says little. Most generators here contain many samples of the perfect one. So in a draw in which the perfect one is called timid by chance, others may be called timid as well. Samples that are pulled by 30 % are called timid in every draw; those pulled by 10 % in one of four, no more often than the perfect ones.
 
 # %%
 honest = ["perfect", "dimmed", "timid, 10 %", "timid, 30 %"]
@@ -1570,7 +1570,7 @@ claim("Copies are found, changed or not, and a timid generator is not accused of
                f"a tenth copied {one_cell['copies']:+.1f}")
 
 # %% [markdown]
-# Four small draws show the pattern, not the rates. `python benchmarks/copies.py` makes more draws with more faults: of digits, of MNIST with 2,000 samples, and of drawn faces. Its settings were chosen on other seeds. The picture shows in which share of the recorded draws each test raised an alarm. These rates were recorded before two changes: small groups are now joined to their neighbours, and at most three points near one training example count. They will be recorded again.
+# Four small draws show the pattern, not the rates. `python benchmarks/copies.py` makes more draws with more faults: of digits, of MNIST with 2,000 samples, and of drawn faces. Its settings were chosen on other seeds. The picture shows in which share of the recorded draws each test raised an alarm. These rates were recorded before two changes: small groups are now joined to their neighbours, and at most three points near one training example count. The rates with these changes are not recorded yet.
 
 # %%
 kept = recorded("copies")

@@ -640,7 +640,7 @@ exact, found
 #
 # $$\operatorname{Var}(D)\approx\tfrac12\operatorname{Var}(D_1)=\tfrac14\,\mathrm E(D_1-D_2)^2 .$$
 #
-# Twenty random splits are averaged. No example is repeated, and the measure need not be smooth. The only assumption is that the variance falls as $1/n$. It needs enough examples: if a mode has twelve of them, it has six in a half, and balls reach into other modes. So a table says *95 % if n is large*, and [below](#How-well-it-is-calibrated) we measure how often the interval holds the difference. For a mean, the average over all splits is $s^2/n$ (checked below).
+# Twenty random splits are averaged. No example is repeated, and the measure need not be smooth. The only assumption is that the variance falls as $1/n$. For this there must be enough examples: if a mode has twelve of them, it has six in a half, and balls reach into other modes. So a table says *95 % if n is large*, and [below](#How-well-it-is-calibrated) we measure how often the interval holds the difference. For a mean, the average over all splits is $s^2/n$ (checked below).
 
 # %%
 #| export
