@@ -381,7 +381,7 @@ circle = ring(8, radius=2, std=.02)
 error_message(Run(Encoder(), circle, runs=2, device="cpu").sample, 10)
 
 # %% [markdown]
-# ## Regions of the prior are missed early and filled later
+# ## Which regions of the prior do the codes miss?
 # Eight encoders are trained on the line. At some steps we encode 500 fresh points. Cut the prior into five regions with equal probability. A region is *missed* if it holds less than a tenth of its share of codes.
 #
 # **Predict:** how many of the five regions are missed before training, and how many after 1000 steps?
@@ -707,7 +707,7 @@ for row in record.get("tuning", []):
           f"{kept_apart(row)} of 5")
 
 # %% [markdown]
-# A $D$ with four times the rate of $E$, and R1, both make the codes more even. Each alone gives at least half of the gain. No setting clearly changes what is kept apart: all five modes without noise, one or two on average with it.
+# A $D$ with four times the rate of $E$, and R1, both make the codes more even. Each alone gives at least half of the gain. No setting clearly changes what is kept apart: all five modes without noise, about one or two of them in the mean with it.
 #
 # ## Under your hands: set the codes yourself
 # Five sliders set the codes of the five modes. A sixth sets the noise, which spreads each mode over an interval. First two modes share a code (a *fold*). Look at $K$ and separate them. Then bring $K$ near zero in two ways: with all modes apart, and with none apart.

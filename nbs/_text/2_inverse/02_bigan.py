@@ -54,7 +54,7 @@ from modelab.training.optimiser import Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## The encoder keeps the modes, the generator loses some
+# ## Which of the two maps loses modes?
 # The data are five modes on a line, and the latent is one number. There are two maps: a generator $G$ from the latent to the line, and an encoder $E$ from the line to the latent. One discriminator trains both. How it does so is explained below.
 #
 # **Predict:** five modes, eight seeds. Which of the two loses modes: $G$, $E$, or both?
@@ -686,8 +686,8 @@ grade_unjudged(answer)
 
 # %% [markdown]
 # ## Recap
-# - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, the two maps are inverse. No reconstruction is computed.
-# - The target of the encoder has one mode, and it is reached. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve does not touch.
+# - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, two maps without noise are inverse to each other. No reconstruction is computed.
+# - The target of the encoder has one mode, and the codes come close to it. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve does not touch.
 # - Compare the round trip with shuffled partners, and the codes with the prior. The second finds both an encoder with the wrong sign and one that was never trained; the first finds only the wrong sign.
 #
 # **For later.**
