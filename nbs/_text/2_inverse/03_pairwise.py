@@ -189,7 +189,7 @@ if not fast_mode():
 
 # %% [markdown]
 # ## The penalty: the slope of D should follow the pair
-# The diagram shows what the penalty adds to a BiGAN. (The pairs and losses of BiGAN itself are in the diagram of chapter [2.2](02_bigan.ipynb).) Solid arrows show values, the dashed arrow is a gradient.
+# The diagram shows what the penalty adds to a BiGAN. (The pairs and losses of BiGAN itself are in the diagram of chapter [2.2](02_bigan.ipynb).) Solid arrows show values, the dashed arrow is a gradient. Two arrows are left out: the code $z$ goes into $D$ as well, and $x$ into the direction $u$.
 
 # %%
 #| hide-input
@@ -1120,7 +1120,7 @@ with_vehicle = [scenes().assign(x) for x in untrained.sample(500)]
 # %% [markdown]
 # (The encoder must be stochastic here. Nine pictures of ten are one point, and a deterministic $E$ has one code for them.)
 #
-# The same games on points: nine modes of which one holds 90 %, 5,000 steps. The two BiGANs have a deep generator (4×128, double rate), and $\lambda$ ends at half of the training; the other games have their default networks and rates. The last row is the exception. It is the best of all baselines that the course has tried on this set, R1 of weight 0.1 at a rate of .003 with averaged weights. Seeds 0 to 7 chose it in chapter [1.4](../1_game/04_wasserstein.ipynb); here it is trained on eight others.
+# The same games on points: nine modes of which one holds 90 %, 5,000 steps. The two BiGANs have a deep generator (4×128, double rate), and $\lambda$ ends at half of the training; the other games have their default networks, and the default rates if the row names no others. (*WGAN-GP* has $\lambda=0.1$, and $\lambda=1$ in the row that names its rate.) The last row is the exception. It is the best of all baselines that the course has tried on this set: R1 of weight 0.1 at a rate of .003 that falls in the second half, with averaged weights and batches of 128 (64 for the others). Seeds 0 to 7 chose it in chapter [1.4](../1_game/04_wasserstein.ipynb); here it is trained on eight others.
 
 # %%
 show_heavy("rare", modes="modes of 9", rate="good rare samples, over true", good="good")
@@ -1456,7 +1456,7 @@ grade_detector(answer)
 # - The sign follows the labels, the norm runs over the whole example, and the penalty acts on logits. Only $D$ gets a gradient, and $D$ has no batch norm. The published forms differ in scale: state yours.
 # - Late in training the direction is noise and the penalty asks for a flat $D$: let $\lambda$ fall. With a deep generator and a $\lambda$ that ended early, the rare modes were lost; which of the two did it was not tested.
 # - With a generator of 3×64, on the ring, the grid and two rings all modes are captured on every seed; BiGAN misses some in the mean. On the spiral, and where a mode is added on the line of five, it does not help.
-# - On a street that is nearly always empty it keeps vehicles that BiGAN loses. So do WGAN-GP and a GAN with R1 of weight 10.
+# - On a street that is nearly always empty it keeps vehicles that BiGAN loses. So do WGAN-GP and a GAN with R1 of weight 10, and both keep more of them.
 # - On digits, where BiGAN misses few modes, the penalty only costs time.
 #
 # **For later.**
