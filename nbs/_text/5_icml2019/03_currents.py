@@ -276,7 +276,7 @@ assert torch.equal(x, net(z)) and torch.allclose(columns, by_difference, atol=1e
 #
 # $$\mathbb F_\lambda(T)=\sup\big\{T(\omega):\ \|\omega\|\le\lambda,\ \|d\omega\|\le1\big\}=\min_B\ \lambda\,\mathbf M(T-\partial B)+\mathbf M(B).$$
 #
-# The right side explains it. *Sweep* a part of $T$ over a surface $B$, whose border $\partial B$ covers that part; this costs the area $\mathbf M(B)$. *Erase* the rest, which costs $\lambda$ times its length $\mathbf M(T-\partial B)$. ($\mathbf M$ is the area of a surface, the length of a curve, the number of points.) For points of equal number, $k=0$ and $\lambda=\infty$, it is the Wasserstein distance $W_1$ of chapter [1.4](../1_game/04_wasserstein.ipynb), times that number.
+# The right side explains it. *Sweep* a part of $T$ over a surface $B$, whose border $\partial B$ covers that part; this costs the area $\mathbf M(B)$. *Erase* the rest, which costs $\lambda$ times its length $\mathbf M(T-\partial B)$. ($\mathbf M$ is the area of a surface, the length of a curve, the number of points.) For equal numbers of points ($k=0$) and $\lambda=\infty$ it is the Wasserstein distance $W_1$ of chapter [1.4](../1_game/04_wasserstein.ipynb), times that number.
 #
 # On a grid of edges and cells it is a linear program. Each edge has a number of at most $\lambda$ in size, and the numbers around each cell sum to at most its area.
 
@@ -493,7 +493,7 @@ assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e
 (exterior_derivative(field, x, frame) - by_quotient).abs().max().item()
 
 # %% [markdown]
-# The paper's code takes the value at *one random frame* for the size of the form. The third number above shows the mistake: the average is a third of the true size already for two vectors in four dimensions, and for a single vector of 64 pixels it is a tenth (the number below it). We use the exact root. For $d\omega$ an exact size is cheap only for functions ($k=0$, the gradient) and for $d=k+1$, where all frames agree, as on the circle. For other forms we use a random frame as they do. Two more details differ. Their penalty is evaluated at real points only, so nothing bounds the form at generated ones. And it uses the *mean* gradient norm of a batch, which single points may exceed.
+# The paper's code takes the value at *one random frame* for the size of the form. The third number above shows the mistake: for two vectors in four dimensions the average is only a third of the true size. For a single vector of 64 pixels it is a tenth (the number below it). We use the exact root. For $d\omega$ an exact size is cheap only for functions ($k=0$, the gradient) and for $d=k+1$, where all frames agree, as on the circle. For other forms we use a random frame as they do. Two more details differ. Their penalty is evaluated at real points only, so nothing bounds the form at generated ones. And it uses the *mean* gradient norm of a batch, which single points may exceed.
 
 # %%
 #| export
@@ -1093,7 +1093,7 @@ def winding_over_time(total=600):
 
 
 # %% [markdown]
-# The loss on the mean speed is trained on the same five points, at the same constant rate, once with one turn of the critic as the form has it, and once with three.
+# The loss on the mean speed is trained on the same five points, at the same constant rate. It has one turn of the critic, as the form has, and then three.
 
 # %%
 class OneTurn(MeanSpeed):
@@ -1141,7 +1141,7 @@ assert all(rows[-1].low > .95 for rows in (many, *no_form.values())) or fast_mod
 {name: f"{rows[-1]:.2f}" for name, rows in no_form.items()}
 
 # %% [markdown]
-# With five points and a learned form the loop appears and then disappears. With forty points it stays. With five points it stays, too, when the fixed loss on the mean speed takes the place of the form, with one turn of the critic as with three. So five points alone do not undo the loop. An explanation that fits, but that we did not test: young critics cannot yet resolve the space between the points, so a loop through the arrows fits them; later the form finds the ends of the arrows, as the calculation of the flat norm says.
+# With five points and a learned form the loop appears and then disappears. With forty points it stays. With five points it stays, too, when the fixed loss on the mean speed takes the place of the form, with one turn of the critic as with three. So five points alone do not undo the loop. A possible explanation, which we did not test: at first the critics cannot resolve the space between the points, so a loop through the arrows satisfies them. Later the form finds the ends of the arrows, as the calculation of the flat norm says.
 
 # %% [markdown]
 # ## Five points at the authors' settings
@@ -1156,7 +1156,7 @@ assert all(rows[-1].low > .95 for rows in (many, *no_form.values())) or fast_mod
 #
 # The authors' repository shows a picture of one orbit, and no number. So we measured the picture (part `authors`): the orbit goes once round, its length is about 5.2, and its farthest point is at 0.27. Without the form it is a dot.
 #
-# Three thresholds were written down before the run. After 2,000 steps the winding is above 0.95 on each seed. After as many steps the farthest point is nearer than 0.4 on each seed. And after 8,000 steps, four times as many as the authors have, the interval of the winding is still above 0.95.
+# Three thresholds were written down before the run. After 2,000 steps the winding is above 0.95 on each seed. At the same step the farthest point is nearer than 0.4 on each seed. And after 8,000 steps, four times as many as the authors have, the interval of the winding is still above 0.95.
 #
 # **Predict:** which of the three will hold?
 
@@ -1244,9 +1244,9 @@ claim("At the authors' settings the loop round five points stays when training g
       baseline=f"{interval(wound)} after 2,000 steps", holds=interval(gone_on).low > .95)
 
 # %% [markdown]
-# With the form the orbit goes once round on each of the eight seeds, and without it on none. This agrees with the picture of the authors. The second threshold does not hold: on two seeds the farthest point is beyond 0.4, and the worst is at 0.50. (After 1,000 steps all seeds were nearer than 0.32.) The third threshold holds: after 8,000 steps each seed still goes round. But the loop has become smaller, and on five seeds it misses a point by more than 0.4.
+# With the form the orbit goes once round on each of the eight seeds, and without it on none. This agrees with the picture of the authors. (The game without the form ends at 2,000 steps. So the grey dots in the panel of step 8,000 are those of step 2,000.) The second threshold does not hold: on two seeds the farthest point is beyond 0.4, and the worst is at 0.50. (After 1,000 steps all seeds were nearer than 0.32.) The third threshold holds: after 8,000 steps each seed still goes round. But the loop has become smaller, and on five seeds it misses a point by more than 0.4.
 #
-# **So the loop stays at the authors' settings, and it does not at this chapter's.** The objective does not explain this. With the authors' objective at this chapter's settings the loop is there after 250 steps on each seed, and after 600 steps the mean winding is 0.23. We did not test which of the settings matters. One guess is the rate: rate times steps is 0.8 after the 8,000 steps here, and this chapter's run keeps the loop up to 1 (250 steps) and has lost it at 1.6 (400 steps). If so, a still longer training would lose the loop here, too.
+# **So the loop stays at the authors' settings, and it does not at this chapter's.** The objective does not explain this. With the authors' objective at this chapter's settings the loop is there after 250 steps on each seed, and after 600 steps the mean winding is 0.23. We did not test which of the settings matters. One guess is the rate: rate times steps is 0.8 after the 8,000 steps here. This chapter's run keeps the loop up to 1 (250 steps), and at 1.6 (400 steps) more than half of the orbits have lost it. If the rate is the cause, a still longer training would lose the loop here, too.
 #
 # This chapter's game at the authors' settings makes no loop (the circles in the left panel). It has their weight of 0.1, which means less here: their bounds are on $0.1\,w$, and ours are on $w$, so this form counts a tenth. We did not run it with weight 1.
 #
@@ -1444,7 +1444,7 @@ claim("The form follows its tangent better than a loss on each sample's own tang
 # %% [markdown]
 # All six thresholds were written down before the run. (Faces that grow were added later, when the row without directions was known.) The results:
 #
-# - **The latent follows.** The cosines, 0.47 and 0.58 on digits and 0.35 and 0.55 on faces, are far from the null on every seed. They are also far from 1: the samples change in other ways, too, while they turn or grow.
+# - **The latent follows.** The cosines, 0.47 and 0.58 on digits and 0.35 and 0.55 on faces, are above both nulls on every seed. On some seeds of the faces the second latent comes near (the grey lines in the picture). The cosines are also far from 1: the samples change in other ways, too, while they turn or grow.
 # - **Too slowly.** Digits turn at less than half of the wanted speed, and grow at two thirds of it. Faces grow at less than a third, and turn at a ninth, which is hardly visible in the picture. 300 steps may be too few. We did not train longer; the paper has 50,000 steps.
 # - **Quality.** With a form the Fréchet distance of digits is smaller than without, for both directions. All distances of digits are far above those of real examples.
 # - **The rival.** Its cosine is smaller, its speed is a quarter of the form's, and its Fréchet distance is that of the game without directions. We expected the opposite, since it is trained on what is measured. It has one weight and one rate here; the next section tries others. The two earlier versions made blank pictures (the Fréchet distance of every seed is above 75): a blank picture has no tangent, so nothing has to move.
@@ -1514,7 +1514,7 @@ claim("When both are tuned alike, the form follows its tangent better than that 
       ours=said, baseline=rival_said, holds=tuned.low > tuned_rival.high, expect=False)
 
 # %% [markdown]
-# We expected this: the claim does not hold. For the form the rule takes the pair of the sections above, weight 1 and a rate of 0.004, so these are the same eight seeds. (Weight 3 at 0.002 has a higher cosine, and a distance just above 13.1.) For the rival it takes weight 3 and 0.008, a corner of the sweep. There six seeds have cosines from 0.36 to 0.48, nearly those of the form, and the other two made blank pictures. So the interval of the rival is wide, and it overlaps that of the form. The two tuning seeds had not shown this. The form is the more reliable of the two here: its worst seed has 0.43. That it follows better on the seeds on which both work is not shown. The rival's pair is at the edge of what we tried, so a wider sweep may help it.
+# We expected this: the claim does not hold. The form gains nothing from the sweep, and the rival gains on six seeds and fails on two. For the form the rule takes the pair of the sections above, weight 1 and a rate of 0.004, so these are the same eight seeds. (Weight 3 at 0.002 has a higher cosine, and a distance just above 13.1.) For the rival it takes weight 3 and 0.008, a corner of the sweep. There six seeds have cosines from 0.36 to 0.48, nearly those of the form, and the other two made blank pictures. So the interval of the rival is wide, and it overlaps that of the form. The two tuning seeds had not shown this. The form is the more reliable of the two here: its worst seed has 0.43. That it follows better on the seeds on which both work is not shown. The rival's pair is at the edge of what we tried, so a wider sweep may help it.
 
 # %%
 of_rival = sorted(best_rival["cosine, turn"]["by seed"])
