@@ -145,7 +145,7 @@ Picture(figure, "Four straight interpolations between two latents, nine stops ea
         "turns into another by way of readable digits")
 
 # %% [markdown]
-# The [interpolation](../glossary.ipynb) is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalises. We measure the middle stop, on a thousand interpolations: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) recognises with confidence (*good*); the Fréchet distance to held-out scans, in pixels; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
+# The [interpolation](../glossary.ipynb) is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalises. We measure four numbers at the middle stop, on a thousand interpolations. *Good* is the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) recognises with confidence. The others are the Fréchet distance to held-out scans, in pixels, and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
 #
 # One seed is not enough. We use eight, recorded as above; the replay has fewer interpolations. The record also has two other paths between latents, which come later in the chapter.
 #
@@ -567,7 +567,7 @@ Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 
         "a spike at 1; the law of its middles lies on it but for the far end")
 
 # %% [markdown]
-# The distribution has a peak, and tails that fall about like those of a Cauchy distribution: the mass from one power of one half to the next is about half of the mass before (factors between 1.7 and 2.7). It also has smaller peaks, which we call *satellites*. A spike at the end of the range, with 0.06 % of the mass, provides a fifth of the variance. The middle of the spike and zero is at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The peaks at $\tfrac12$ provide three tenths of the variance:
+# The distribution has a peak, and its tails fall about like those of a Cauchy distribution. Around each power of one half there is about twice the mass that is around the next larger one (factors between 1.7 and 2.7). It also has smaller peaks, which we call *satellites*. A spike at the end of the range, with 0.06 % of the mass, provides a fifth of the variance. The middle of the spike and zero is at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The peaks at $\tfrac12$ provide three tenths of the variance:
 
 # %%
 def provided(low: float, high: float) -> tuple[float, float]:
@@ -618,7 +618,7 @@ assert 11.5 < nats["normal"] / rival.divergence < 12.5
 {"fitted": shaped.divergence, "Cauchy, cut off": rival.divergence, "normal": nats["normal"]}
 
 # %% [markdown]
-# The cut-off Cauchy distribution has about twice the divergence of the fitted one, and a twelfth of that of the normal distribution. The solver matches the middle only. Are other places of the line matched, too? We compare draws with numbers at a quarter of the line, and then at the middle, by the largest difference of the two distribution functions (Kolmogorov and Smirnov; from 200,000 draws, so differences below 0.004 are noise):
+# The cut-off Cauchy distribution has about twice the divergence of the fitted one, and a twelfth of that of the normal distribution. The solver matches the middle only. Are other places of the line matched, too? We compare draws with numbers at a quarter of the line, and then at the middle. The measure is the largest difference of the two distribution functions (Kolmogorov and Smirnov). With 200,000 draws, differences below 0.004 are noise:
 
 # %%
 g2 = torch.Generator().manual_seed(2)
@@ -635,7 +635,7 @@ assert all(small < large / 4 for small, large in zip(off["fitted"], off["normal"
 off
 
 # %% [markdown]
-# At a quarter of the line the fitted distribution is matched, too, though less well than in the middle. The problem does not demand symmetry. An asymmetric distribution, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with a standard deviation of 0.25 *about its mean*, 0.058 nats against 0.089; see `test_priors`). We keep the symmetric one, whose mean is zero.
+# At a quarter of the line the fitted distribution is matched, too, though less well than in the middle. The problem does not demand symmetry. An asymmetric distribution, with its peak at one end and one per cent at the other, has a smaller divergence. On 32 bins with a standard deviation of 0.25 *about its mean* it is 0.058 nats against 0.089 (see `test_priors`). We keep the symmetric one, whose mean is zero.
 
 # %% [markdown]
 # ## Four traps
@@ -773,7 +773,7 @@ table_of = {(name, where): row for name, rows in straight.items()
 sheet(table_of)
 
 # %% [markdown]
-# Differences seed by seed: the ends of the fitted distribution less those of the normal one; the middles of the Cauchy distribution less those of the fitted one; and the middles less the ends, for the fitted and for the normal distribution.
+# The table has differences seed by seed. First come the ends of the fitted distribution less those of the normal one, and the middles of the Cauchy distribution less those of the fitted one. Then come the middles less the ends, for the fitted and for the normal distribution.
 
 # %%
 fitted_rows, cauchy_rows = raw["nonparametric"], raw["cauchy"]
@@ -930,7 +930,7 @@ assert min(far["fitted", "a - b + c"][0], far["normal", "a - b + c"][0]) > .1
 
 # %% [markdown]
 # ## MNIST: a hundred latents and convolutional players
-# The paper trains a DCGAN with 100 latents on colour pictures, and compares with the uniform prior as well. `benchmarks/priors_pictures.py` trains small convolutional players on MNIST, at 16×16 pixels, with 100 latents and the normal, the uniform and the non-parametric prior, for 400 steps and on eight seeds. Each prior gets its own rate after as many steps on two other seeds, by the distance in pixels to 5,000 unseen digits. The search for the rate goes on until the best one is not the largest or the smallest of those tried. Then a thousand interpolations are measured. Fréchet distance, precision and recall are in the features of the classifier of digits, and *readable* is the share of pictures of which this classifier is sure by 0.9 or more. The generators of the normal prior are measured along the arc and the rescaled line, too.
+# The paper trains a DCGAN with 100 latents on colour pictures, and compares with the uniform prior as well. `benchmarks/priors_pictures.py` trains small convolutional players on MNIST, at 16×16 pixels, with 100 latents and the normal, the uniform and the non-parametric prior, for 400 steps and on eight seeds. Each prior gets its own rate after as many steps on two other seeds, by the distance in pixels to 5,000 unseen digits. The search for the rate goes on until the best one is not the largest or the smallest of those tried; it ends at 0.00125 and at 0.04. Then a thousand interpolations are measured. Fréchet distance, precision and recall are in the features of the classifier of digits, and *readable* is the share of pictures of which this classifier is sure by 0.9 or more. The generators of the normal prior are measured along the arc and the rescaled line, too.
 #
 # **Predict:** the middle of 100 normal latents is 15 nats away from a draw, and that of 100 uniform ones 31 nats. Which of the measures shows it?
 
@@ -974,7 +974,7 @@ Picture(draw_places(places), "Four panels: in the middle of straight lines the "
         "non-parametric prior, and not at all on the arc")
 
 # %% [markdown]
-# The blue circles are the ends, the orange crosses the middles, and the grey lines are what real digits score. (With noise the distance is 480, and the other three numbers are 0.)
+# The blue circles are the ends, the orange crosses the middles, and the grey lines are what real digits score. (With noise the distance is 480, and the other three numbers are 0 or at most 0.001.)
 
 # %%
 figure, panels = axes(1, 3, size=(2.8, 1.9))
@@ -1035,7 +1035,7 @@ claim("On MNIST the non-parametric prior costs no quality at the ends: the Fréc
       < 1.1 * seen("normal, straight", "Fréchet", "0").low, expect=False)
 
 # %% [markdown]
-# None of the five holds. In claims 1, 3 and 5 the thresholds compare the intervals of both priors, and these are wide. Recall falls by a quarter only (claim 2), and the arc is clearly better (claim 4). The eight seeds are shared, so we also look at the differences seed by seed: the middle less the end for each prior; then, in the middle, the non-parametric prior less the normal one; the arc less the ends; and the ends of both priors.
+# None of the five holds. In claims 1, 3 and 5 the thresholds compare the intervals of both priors, and these are wide. Recall falls by a quarter only (claim 2), and the arc is clearly better (claim 4). The eight seeds are shared, so we also look at the differences seed by seed. The first two lines have the middle less the end for each prior. The next compares the middles of both priors. The last two have the arc less the ends, and the ends of both priors.
 
 # %%
 end, arc = ("normal, straight", "0"), ("normal, arc", "0.5")
@@ -1087,13 +1087,13 @@ assert .15 < -fall < .19
 # %% [markdown]
 # - **The fault is there.** In the middle of two normal latents the Fréchet distance grows by 14, recall falls and precision rises, as on the 8×8 digits. Recall falls by a quarter, not by a third. The share of readable digits falls by a sixth, too. So all four panels show it.
 # - **The prior removes a part of it:** in the features 34 % of the growth of the distance, on average over the seeds (first interval above), in pixels 60 % (second). Its middles are nearer to the data than those of the normal prior in seven of eight seeds. Readable digits get lost as often as with the normal prior: the interval of the difference contains zero. With 100 latents the fitted prior has 0.66 nats instead of 15, which is 96 % less. So these nats do not say how much of the fault is removed.
-# - **The ends.** No difference between the priors shows in any of the four measures. The claim failed because the interval is wide; the paired ratio has a narrower one, which the threshold did not use.
+# - **The ends.** No difference between the priors shows in any of the four measures. The claim failed because the intervals are wide. A comparison seed by seed would not have saved it: the difference reaches 4.2 (last line of the table), and this is more than a tenth of 37.
 # - **The arc removes all of it.** Its middles cannot be told from the ends in any of the measures. So a path is again enough for a normal prior.
 # - **The limit.** After 400 steps these are poor generators: less than three tenths of the samples are readable, of real digits nine tenths. Longer training was not tried. So this says nothing against the paper's results with a DCGAN.
 
 # %% [markdown]
 # ### The uniform prior
-# Claims 6 to 9 were written down before the second run, which has more priors. The sixth is the paper's, for the other usual prior:
+# Claims 6 to 9 were written down before the second run, which has more priors. Claims 6, 7 and 9 compare seed by seed. By this rule claims 1 and 3 would have held as well (third line of the table above). The sixth is the paper's, for the other usual prior:
 
 # %%
 uniform = "uniform, straight", "0.5"
@@ -1116,7 +1116,7 @@ assert worse.low < 0 < worse.high and to_uniform.high < -3
 to_uniform, worse
 
 # %% [markdown]
-# The claim holds. Seed by seed, the middles of the non-parametric prior are nearer to the data than those of the uniform prior by 5 (first interval). The uniform prior is 31 nats from its middle and the normal prior 15, but their distances grow alike: the interval of the difference contains zero (second interval). Both lose half of the variance in the middle. Here this says more than the nats.
+# The claim holds. Seed by seed, the middles of the non-parametric prior are nearer to the data than those of the uniform prior by 5 (first interval). The uniform prior is 31 nats from its middle and the normal prior 15, but their distances grow alike: the interval of the difference contains zero (second interval). So the nats do not order the two. A likely reason: with 100 latents all draws of either prior have nearly the same length, and all middles are shorter by $\sqrt2$. (The middle of the non-parametric prior has half of the variance, too. But its lengths vary much more, as the trap of scale shows.)
 
 # %% [markdown]
 # ### The spread of the prior
@@ -1158,7 +1158,7 @@ assert apart(finest, middle, "Fréchet").high < 0 < apart(finest, arc, "Fréchet
 [round(mean, 1) for mean in means]
 
 # %% [markdown]
-# The claim holds. From an end to the middle the distance grows by 4 with a spread of 0.03, by 9 with the paper's 0.054, and by 15 with 0.2, as with the normal prior. No cost shows: the ends of the other spreads cannot be told apart from those of the paper's in any of the four measures. So on these generators a smaller spread than the paper's is better, and a spread of 0.2 does not help. Spreads below 0.03 were not tried. The arc between normal latents is nearer to the data still.
+# The claim holds. From an end to the middle the distance grows by 4 with a spread of 0.03, and by 9 with the paper's 0.054. With 0.2 it grows by 15, as with the normal prior. No cost shows: the ends of the other spreads cannot be told apart from those of the paper's in any of the four measures. So on these generators a smaller spread than the paper's is better, and a spread of 0.2 does not help. Spreads below 0.03 were not tried. The arc between normal latents is nearer to the data still.
 
 # %% [markdown]
 # ### A generator that divides the latent by its length
@@ -1438,7 +1438,7 @@ grade_die(answer)
 # - The mean of two latents does not have the distribution of one latent: its variance is half. With thirty-two normal latents the two distributions are five nats apart.
 # - In this experiment samples at the middle had a higher precision and a lower recall. So interpolation pictures say little about a model.
 # - Only distributions without a finite variance (or a single point) equal the distribution of their middle. On a bounded range a distribution can come near. Its divergence grows with its spread.
-# - Such a prior removes more than half of the fault of straight interpolations. So does a cut-off Cauchy distribution. A rescaled or curved path corrects them without any training. On MNIST with 100 latents, after a short training, the paper's prior removes a third of the fault in features, a prior of spread 0.03 more, and the curved path all of it. The uniform prior has a fault of about the same size as the normal one. A style generator has no such fault: it divides the latent by its length.
+# - Such a prior removes more than half of the fault of straight interpolations. So does a cut-off Cauchy distribution. A rescaled or curved path corrects them without any training. On MNIST with 100 latents, after a short training, the paper's prior removes a third of the growth of the Fréchet distance in features. A prior of spread 0.03 removes more, and the curved path all of it. The uniform prior has a fault of about the same size as the normal one. A style generator has no such fault: it divides the latent by its length.
 # - Report the path of an interpolation together with the prior.
 #
 # **For later.**
