@@ -1,4 +1,4 @@
-"""A heavy central mode: six games on a street that is mostly empty, on rare points, and on a real film of a fixed camera.
+"""A heavy central mode: seven games on a street that is mostly empty, on rare points, and on a real film of a fixed camera.
 
     python benchmarks/street.py                 # all parts, about forty minutes on one core
     python benchmarks/street.py scenes film:GAN # some of them; the others keep what they recorded
