@@ -2790,6 +2790,11 @@ raised = {name: [f.test for f in r.findings if f.alarm] for name, r in reports.i
 assert raised == {"perfect": [], "a tenth copied": ["copies"], "timid": ["repeats", "timid"]}
 
 # %%
+outside = {f.test: f for f in report.findings if not f.low <= f.floor <= f.high}
+assert set(outside) == {"balance", "timid"} and outside["balance"].p > .95
+assert outside["balance"].high < 1 and outside["timid"].low > 0
+
+# %%
 for name, r in reports.items():
     print(f"{name}: {r.verdict}", *r.found, sep="\n  ")
 
@@ -2937,7 +2942,7 @@ def draw_rates():
         ax.plot(row["any alarm"], place, "o", c=colour, ms=4)
     names = [f"{name} ({row['draws']} draws)" for name, row in reversed(rows.items())]
     ax.axvline(.05, c="k", lw=1, ls=":")
-    ax.set(yticks=range(len(rows)), yticklabels=names, xlabel="share of draws with an alarm")
+    ax.set(yticks=range(len(rows)), yticklabels=names, xlabel="share with an alarm")
     sound = [row["any alarm"] for name, row in rows.items() if name.startswith("perfect")]
     return Picture(figure, f"Share of draws with an alarm in {len(rows)} recorded rows; for "
                            f"perfect generators {max(sound, default=0):.1%} at most; line: 5 %")
