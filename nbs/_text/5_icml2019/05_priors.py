@@ -979,7 +979,8 @@ Picture(draw_places(places), "Four panels: in the middle of straight lines the "
 # %%
 figure, panels = axes(1, 3, size=(2.8, 1.9))
 for ax, name in zip(panels, ("normal, straight", "normal, arc", "nonparametric, straight")):
-    image_grid(ax, recorded_pictures(on_mnist[name]["walk"], 28, 16, 16), 7, name)
+    image_grid(ax, recorded_pictures(on_mnist[name]["walk"], 28, 16, 16), 7,
+               name.replace("nonp", "non-p"))
 Picture(figure, "Three times four walks between two latents, seven stops each, from seed 0: "
         "blurred digits that change smoothly, on each of the three sheets")
 
@@ -1059,6 +1060,7 @@ assert share["normal, middle - end"].high < 0 < share["middles, non-parametric -
 # %%
 ends = [rows["ends, non-parametric - normal"] for rows in (far, share, sure, kept)]
 assert all(v.low < 0 < v.high for v in ends)
+assert ends[0].high > .1 * seen("normal, straight", "Fréchet", "0").mean  # a tenth is not excluded
 
 def growth(setting: str, measure: str) -> torch.Tensor:
     "By how much a measure grows from the ends to the middle, (8,)."
