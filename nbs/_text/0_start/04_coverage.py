@@ -435,7 +435,7 @@ exact.real[1].sum().item(), drawn.item()
 # - For KL and total variation (TV) the tally is redrawn 400 times (a bootstrap). The mean of the redraws would contain the sampling floor twice. So only their standard error is used: the interval reaches 1.96 of it to both sides of the score. The tally is redrawn in two ways, and the larger standard error counts.
 # - The mode count has its own formula: how many more modes would appear in a second sample? It is estimated from the numbers of modes that were seen once, twice, and so on (Good and Toulmin 1956). Under a protocol with a threshold, such as `fair`, it is redrawn too.
 #
-# A table says *≥ 95 %* above these intervals: each of them holds the expected score with a chance of 95 % or more (measured [below](#Is-the-interval-correct?)). No interval leaves the possible range: no number is negative, a share is at most 1, and a count at most the number of modes. The interval is about this set of samples. `coverages` takes several runs at once; a table of several runs shows Student's intervals over runs (chapter [0.2](02_evidence.ipynb)). They have 95 % if the scores of the runs are normal.
+# A table says *≥ 95 %* above these intervals: each of them holds the expected score with a chance of 95 % or more (measured below, under "Is the interval correct?"). No interval leaves the possible range: no number is negative, a share is at most 1, and a count at most the number of modes. The interval is about this set of samples. `coverages` takes several runs at once; a table of several runs shows Student's intervals over runs (chapter [0.2](02_evidence.ipynb)). They have 95 % if the scores of the runs are normal.
 #
 # Noise again, now with its reference values:
 

@@ -1302,7 +1302,7 @@ assert of(tip).low > 5 * in_features["20 clusters"].mean() and abs(tip.mean() - 
 #
 # - **In pixels** twenty clusters and the linear classifier flatter alike. At $q=9$ four ninths of the samples are of no class of the data, and both have an F₁/₈ of 0.89 instead of 0.56. Likely reasons: a cluster of pixels holds several classes, and no plane separates the classes. Trees and neighbours have less than half of this error. So which classifier one takes matters more than whether one takes a classifier or clusters.
 # - **In features** all four are right within about 0.01. With twenty clusters for ten classes that form clusters, counting is enough; the groups in the plane above were harder. Every error in features is less than half of the smallest one in pixels, but for the balls.
-# - **The balls** report 0.88 to 0.89 for a perfect model ($q=5$), in both spaces. This is their floor. So compare their numbers with the [floor](#Floor,-ceiling-and-null,-again), not with 1.
+# - **The balls** report 0.88 to 0.89 for a perfect model ($q=5$), in both spaces. This is their floor. So compare their numbers with the floor ("Floor, ceiling and null, again", above), not with 1.
 # - **The ends of a curve** are a bad place to read it, because one strange picture decides there. For all four kinds of curve they are farther from the truth, on average, than the F-scores. For twenty clusters on features the end points have an error of 0.07, more than five times that of the F-scores.
 # - **The limit.** MNIST is easy, the classifier behind the features knows the classes, and the model is no GAN. The paper has CIFAR-10 and the features of an Inception network.
 
