@@ -87,15 +87,6 @@ def sides(q: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return tuple(images[i].float().div(127.5).sub(1).unsqueeze(1) for i in (real, fake))
 
 
-@torch.no_grad()
-def features(x: Tensor) -> Tensor:
-    """The 64 numbers from which the digit classifier decides, (n, 64)."""
-    layers = mnist().judge.layers
-    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
-        x = torch.nn.functional.conv2d(x, weight, bias, stride=2, padding=2).relu()
-    return torch.nn.functional.linear(x.flatten(1), *layers[4:6]).relu()
-
-
 def four(curve: PRCurve) -> dict[str, float]:
     """Both F-scores and both ends of a curve."""
     return {"F1/8": curve.f(1 / 8), "F8": curve.f(8), "end precision": float(curve.precision[-1]), "end recall": float(curve.recall[0])}
@@ -106,7 +97,7 @@ def measure(space: str, q: int, draws: int = DRAWS, n: int = N) -> dict:
     found: dict[str, list] = {name: [] for name in (*curves(), "balls")}
     for seed in range(draws):
         g = torch.Generator().manual_seed(1000 * q + seed)
-        real, fake = (x.flatten(1) if space == "pixels" else features(x) for x in sides(q, n, g))
+        real, fake = (x.flatten(1) if space == "pixels" else mnist().judge.features(x) for x in sides(q, n, g))
         for name, curve in curves().items():
             found[name].append(curve(real, fake, angles=ANGLES, generator=g))
         found["balls"].append(precision_recall(real, fake, K))

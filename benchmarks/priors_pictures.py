@@ -112,14 +112,10 @@ def unseen(n: int = 5000) -> Tensor:
     return Halved(unseen=True).sample(n, torch.Generator().manual_seed(0))
 
 
-@torch.no_grad()
 def seen_by_judge(x: Tensor) -> tuple[Tensor, float]:
     """Features of pictures (n, 1, 16, 16) before the digit classifier decides, (n, 64), and the share of which it is sure by 0.9."""
-    layers, x = mnist().judge.layers, F.interpolate(x.clamp(-1, 1), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
-    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
-        x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
-    found = F.linear(x.flatten(1), *layers[4:6]).relu()
-    return found, (F.linear(found, *layers[6:]).softmax(1).amax(1) >= .9).float().mean().item()
+    judge, x = mnist().judge, F.interpolate(x.clamp(-1, 1), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
+    return judge.features(x), (judge.predict(x)[1] >= .9).float().mean().item()
 
 
 def scores(real: Tensor, samples: list[Tensor]) -> dict:

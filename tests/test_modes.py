@@ -609,3 +609,12 @@ def test_the_judge_of_mnist(tmp_path, data):
     x, mode = made.held_out.sample_with_modes(2000, seeded())
     assert abs((made.assign(x)[0] == mode).double().mean() - made.judge.accuracy ** 3) < .02
     assert (tmp_path / "modelab-judge.safetensors").is_file()
+
+
+def test_the_features_of_a_judge_are_what_its_last_layer_gets():
+    judge, x = digits().judge, digits().sample(50, seeded())
+    found = judge.features(x)
+    assert found.shape == (50, 64) and torch.equal(judge.features(x.squeeze(1)), found)
+    mode, sure = torch.nn.functional.linear(found, *judge.layers[6:]).softmax(1).max(1)[::-1]
+    assert torch.equal(judge.predict(x)[0], mode) and torch.equal(judge.predict(x)[1], sure)
+    refuses(judge.features, torch.zeros(4, 28, 28), names="x")

@@ -38,12 +38,17 @@ def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
 
 # %% ../../nbs/6_workshop/21_digits.ipynb #08d91a18
-def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    "Logits (n, classes) of the network `layers` (weight, bias, …) for (n, h, w) in [-1, 1]."
+def _hidden(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    "The numbers (n, 64) before the last of the `layers`, for (n, h, w) in [-1, 1]."
     x = x.unsqueeze(1)
     for weight, bias in zip(layers[:4:2], layers[1:4:2]):
         x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
-    return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
+    return F.linear(x.flatten(1), *layers[4:6]).relu()
+
+# %% ../../nbs/6_workshop/21_digits.ipynb #e6d0d2e3
+def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    "Logits (n, classes) of the network `layers` (weight, bias, …) for (n, h, w) in [-1, 1]."
+    return F.linear(_hidden(layers, x), *layers[6:])
 
 # %% ../../nbs/6_workshop/21_digits.ipynb #b42cddc4
 def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -83,14 +88,23 @@ class DigitClassifier:
     def __repr__(self) -> str:
         return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
-    @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        "Class and its probability, (n,) each, of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
+    def _apply(self, network: Callable, x: torch.Tensor) -> list[torch.Tensor]:
+        "What `network` makes of the checked pictures (n, h, w) or (n, 1, h, w), part by part."
         x = check_batch("x", x)
         x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
         layers = [t.to(x.device) for t in self.layers]
-        votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
+        return [network(layers, part.float()) for part in x.split(4096)]
+
+    @torch.no_grad()
+    def predict(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        "Class and its probability, (n,) each, of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
+        votes = [v.softmax(1).max(1) for v in self._apply(_votes, x)]
         return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
+
+    @torch.no_grad()
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        "The numbers (n, 64) from which the class is found, of pictures as in `predict`."
+        return torch.cat(self._apply(_hidden, x))
 
 
 # %% ../../nbs/6_workshop/21_digits.ipynb #79a0ea00

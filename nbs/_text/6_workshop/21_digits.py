@@ -64,16 +64,25 @@ def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 # %% [markdown]
 # ## The classifier
-# `_votes` is the network. It has two strided convolutions and two linear layers, and gives ten scores, one for each class. (These are called logits, too, but here the softmax of all ten makes the probabilities, not a sigmoid.)
+# The network has two strided convolutions and two linear layers. `_hidden` is all of it but the last layer, and gives the 64 numbers from which it decides:
+
+# %%
+#| export
+def _hidden(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    "The numbers (n, 64) before the last of the `layers`, for (n, h, w) in [-1, 1]."
+    x = x.unsqueeze(1)
+    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
+        x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
+    return F.linear(x.flatten(1), *layers[4:6]).relu()
+
+# %% [markdown]
+# `_votes` is the whole network. It gives ten scores, one for each class. (These are called logits, too, but here the softmax of all ten makes the probabilities, not a sigmoid.)
 
 # %%
 #| export
 def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     "Logits (n, classes) of the network `layers` (weight, bias, …) for (n, h, w) in [-1, 1]."
-    x = x.unsqueeze(1)
-    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
-        x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
-    return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
+    return F.linear(_hidden(layers, x), *layers[6:])
 
 # %% [markdown]
 # The scans are rotated and shifted at random (data augmentation). This reduces overfitting.
@@ -127,6 +136,19 @@ class DigitClassifier:
         return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
 # %% [markdown]
+# A picture goes through the network on its device, 4,096 at a time:
+
+# %%
+#| export
+@patch
+def _apply(self: DigitClassifier, network: Callable, x: torch.Tensor) -> list[torch.Tensor]:
+    "What `network` makes of the checked pictures (n, h, w) or (n, 1, h, w), part by part."
+    x = check_batch("x", x)
+    x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
+    layers = [t.to(x.device) for t in self.layers]
+    return [network(layers, part.float()) for part in x.split(4096)]
+
+# %% [markdown]
 # `predict` gives the most likely class of each picture and its probability. This probability is called the *confidence*.
 
 # %%
@@ -135,11 +157,19 @@ class DigitClassifier:
 @torch.no_grad()
 def predict(self: DigitClassifier, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "Class and its probability, (n,) each, of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
-    x = check_batch("x", x)
-    x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
-    layers = [t.to(x.device) for t in self.layers]
-    votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
+    votes = [v.softmax(1).max(1) for v in self._apply(_votes, x)]
     return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
+
+# %% [markdown]
+# `features` gives the 64 numbers, for measures that compare pictures by what the classifier sees.
+
+# %%
+#| export
+@patch
+@torch.no_grad()
+def features(self: DigitClassifier, x: torch.Tensor) -> torch.Tensor:
+    "The numbers (n, 64) from which the class is found, of pictures as in `predict`."
+    return torch.cat(self._apply(_hidden, x))
 
 # %% [markdown]
 # It is trained by AdamW with a falling learning rate. The same scans must give the same classifier on every machine with the same torch.
