@@ -554,7 +554,7 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
 
 # %%
 for row in tuned.get("stacked_digits", []):
-    raw, averaged = (row[name]["captured"].replace("1e+03", "1000") for name in ("raw", "averaged"))
+    raw, averaged = (row[name]["captured"] for name in ("raw", "averaged"))
     print(f"{row['setting']:40} raw {raw:36} averaged {averaged}")
 
 # %%
