@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import sys
 from collections.abc import Callable
@@ -79,13 +80,18 @@ def digits(size: int, data: str = "") -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x[train], labels[train], x[held], labels[held]
 
 
+def is_digits(data: str) -> bool:
+    """Whether `data` stands for digits: nothing, or a folder with a file of MNIST."""
+    return not data or any(next(Path(data).glob(f"{name}*"), None) for name in MNIST)
+
+
 def labelled_pictures(size: int, data: str = "") -> tuple[Tensor, Tensor, Tensor, list[str]]:
     """Pictures in [-1, 1] for training, their classes (-1: no label), held-out pictures, and the names of the classes.
 
     Digits as `digits` reads them, unless `data` is a folder with a sub-folder of pictures for each class. There a sub-folder
     `unlabelled` has pictures of any class. Held out is a fifth of these, or of each class if there are none.
     """
-    if not data or any(next(Path(data).glob(f"{name}*"), None) for name in MNIST):
+    if is_digits(data):
         train, labels, held, _ = digits(size, data)
         return train, labels, held, [*map(str, range(10))]
     rows = open_samples(data, size=size)
@@ -124,7 +130,7 @@ def cells(rows: np.ndarray) -> dict[str, list[str]]:
 
 def pictures(size: int, data: str = "") -> tuple[Tensor, Tensor]:
     """Pictures in [-1, 1] for training and held-out ones: digits, or a folder or archive of yours, of which a fifth is held out."""
-    if not data or any(next(Path(data).glob(f"{name}*"), None) for name in MNIST):
+    if is_digits(data):
         train, _, held, _ = digits(size, data)
         return train, held
     rows = open_samples(data, size=size)
@@ -162,6 +168,13 @@ def put(path: Path, save: Callable[[io.BytesIO], None]) -> None:
     buffer = io.BytesIO()
     save(buffer)
     atomic_write(path, buffer.getvalue())
+
+
+def put_csv(path: Path, rows: list[list]) -> None:
+    """Write rows as a table with commas, whole."""
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    atomic_write(path, table.getvalue().encode())
 
 
 def sheet(path: Path, x: Tensor, columns: int = 16) -> None:

@@ -8,15 +8,11 @@ brightness. Read the last two before you trust the first: dark pictures are like
 the training. Without folders: digits, trained without ones and scored on ones. CPU only.
 """
 
-import csv
-import io
-
 import torch
-from common import arguments, digits, keep, pictures, resumable, write
+from common import arguments, digits, keep, pictures, put_csv, resumable, write
 from torch import nn
 
 from modelab import audit, Monitor
-from modelab.core.files import atomic_write
 from modelab.data.readers import open_samples
 from modelab.methods.likelihood import entropic_loss, explicit_log_likelihood
 
@@ -74,10 +70,8 @@ for name, (of_scored, of_held) in found.items():
     above = (of_held[:, None] > of_scored).float().mean()
     print(f"{name}: scored {of_scored.mean():.2f}, held out {of_held.mean():.2f}; the held-out one has more in {above:.0%} of pairs")
 
-table = io.StringIO()
-csv.writer(table).writerows([["picture", *scores], *sorted(
+put_csv(opt.out / "scores.csv", [["picture", *scores], *sorted(
     ([name, *(f"{v:.4g}" for v in row)] for name, *row in zip(names, *(of for of, _ in found.values()), strict=True)),
     key=lambda row: float(row[1]))])
-atomic_write(opt.out / "scores.csv", table.getvalue().encode())
 keep(opt.out, samples)
 write(opt.out, monitor, audit(samples, train, held if len(held) > 20 else None))

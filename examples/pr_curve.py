@@ -6,12 +6,9 @@ trains nothing but the classifiers of the curve, on the CPU only. It compares pi
 that you trust, as arrays. Without folders: held-out digits against digits of which a part is blurred and the nines are missing.
 """
 
-import csv
-import io
-
 import torch
 import torch.nn.functional as F
-from common import arguments, digits
+from common import arguments, digits, put_csv
 
 from modelab import pr_curve
 from modelab.core.files import atomic_write
@@ -48,7 +45,5 @@ for (name, curve), colour, dash in zip(curves.items(), (FAKE, MISSING), ("-", "-
 ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
 ax.legend(frameon=False, loc="lower left")
 atomic_write(opt.out / "curve.png", Picture(figure, "").png)
-table = io.StringIO()
-csv.writer(table).writerows([["curve", "recall", "precision"], *([name, f"{r:.4f}", f"{p:.4f}"] for name, curve in curves.items()
-                             for r, p in zip(curve.recall.tolist(), curve.precision.tolist()))])
-atomic_write(opt.out / "curve.csv", table.getvalue().encode())
+put_csv(opt.out / "curve.csv", [["curve", "recall", "precision"], *([name, f"{r:.4f}", f"{p:.4f}"] for name, curve in curves.items()
+                                for r, p in zip(curve.recall.tolist(), curve.precision.tolist()))])
