@@ -327,14 +327,41 @@ def test_shards_add_up_to_the_whole_batch():
         assert a is None or torch.allclose(a, sum(b), atol=1e-13)
 
 
+NO_MIXING = ("imle", "imlegan", "nonparametricprior")  # one latent belongs to one picture
+
+
+def shown(run):
+    """Samples of G; of a game without G, the codes of some pictures."""
+    if "G" in run.game.turns.split():
+        return run.sample(4)
+    return run.player("E")(run.modes.sample(4, torch.Generator().manual_seed(0)).expand(run.runs, -1, -1, -1, -1))
+
+
+def picture_game(name, kind):
+    """A small game of this name whose players are grown or style networks."""
+    more = {"grow": {"stable": 1, "fade": 1}} if kind == "grown" else {} if name in NO_MIXING else {"mixing": .9}
+    return make("game", {"name": name, "kind": kind, "width": 2, "latent": 3, **more})
+
+
+@pytest.mark.parametrize("kind", ["grown", "style"])
 @pytest.mark.parametrize("name", GAMES_OF_PICTURES)
-def test_every_game_of_pictures_plays_with_grown_networks(name, tmp_path):
-    game = {"name": name, "kind": "grown", "width": 2, "latent": 3, "grow": {"stable": 1, "fade": 1}}
-    run = Run(make("game", game), digits(), runs=2, batch=4, device="cpu").step(3)
-    again = Run.load(run.save(tmp_path / "run"), device="cpu")
-    assert again.game.networks.grow == Growth(1, 1) and same_run(again.step(1), run.step(1))
+def test_every_game_of_pictures_resumes_with_these_networks(name, kind, tmp_path):
+    """With the precise and the short number format, whole and in shards, with an average of G: the same bits."""
+    for kw in ({}, {"shards": 2, "precision": "bf16", "average": .9}):
+        straight = Run(picture_game(name, kind), digits(), runs=2, batch=8, device="cpu", **kw).step(2)
+        again = Run.load(straight.save(tmp_path / "run"), device="cpu")
+        assert same_run(again.step(1), straight.step(1))
+        assert shown(straight).isfinite().all()
     with pytest.raises(ValueError, match="event.*image|modes.*pictures"):
-        Run(make("game", game), ring(), runs=2, batch=4, device="cpu")
+        Run(picture_game(name, kind), ring(), runs=2, batch=4, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["grown", "style"])
+@pytest.mark.parametrize("name", GAMES_OF_PICTURES)
+def test_in_every_game_of_pictures_a_run_beside_another_is_the_run_alone(name, kind):
+    two, one = (Run(picture_game(name, kind), digits(), runs=runs, seed=seed, batch=4, device="cpu").step(2)
+                for runs, seed in ((2, 0), (1, 1)))
+    assert torch.allclose(shown(two)[1], shown(one)[0], atol=1e-3)
 
 
 def test_your_own_networks_may_grow(tmp_path):
