@@ -14,6 +14,7 @@ from modelab.core.statistics import interval
 from modelab.training.distributed import Job
 from modelab.training.board_tables import mean_ranks, order_rows, told_apart
 from modelab.training.board_file import BoardCell, read_board_file, setting_words
+from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
 from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, choose_setting, plot_board, publish_board, run_board,
                                           run_quick_board, summarise, trial_tv)
@@ -50,6 +51,11 @@ def file(tmp_path):
     path = tmp_path / "b.toml"
     path.write_text(FILE)
     return path
+
+
+def published(path):
+    """The rows of the board beside a benchmark file."""
+    return board_rows(json.loads(path.with_suffix(".json").read_text()))
 
 
 def numbers(rows):
@@ -164,7 +170,7 @@ def test_a_killed_bench_and_two_helpers_make_the_same_board(file, tmp_path, caps
     said = "".join(h.communicate(timeout=300)[1] for h in helpers)
     assert [h.returncode for h in helpers] == [0, 0] and said.count("done") == 6 and said.count("wrote") == 1
     assert main(["bench", str(other), "--device", "cpu"]) == 0 and "| minimax |" in capsys.readouterr().out
-    assert numbers(json.loads(file.with_suffix(".json").read_text())["rows"]) == numbers(json.loads(other.with_suffix(".json").read_text())["rows"])
+    assert numbers(published(file)) == numbers(published(other))
 
 
 def test_divergence_keeps_its_row(file, monkeypatch):
@@ -415,6 +421,22 @@ def test_a_board_keeps_samples_and_shows_them_beside_the_data(tried, monkeypatch
     assert {"t_ring.png", "t_five.png"} <= set(names) and "(t_five.png)" in tried.with_suffix(".md").read_text()
 
 
+def test_what_all_rows_of_a_set_share_stands_once_in_the_file(tried):
+    rows = run_board(tried, "cpu")
+    text = board_json("t.toml", rows)
+    found = json.loads(text)
+    assert text.count('"null": {') == len(found["sets"]) == 2 and board_rows(found) == rows and text.count("\n") == len(rows) + 4
+    ring, five = found["sets"]["ring"], found["sets"]["five"]
+    assert ring["null"] == rows[0]["null"] and ring["data"]["shape"] == [500, 2] and len(ring["circles"]) == 8
+    assert all(abs((x * x + y * y) ** .5 - 1) < 1e-3 for x, y, _ in ring["circles"]) and len({r for *_, r in ring["circles"]}) == 1
+    assert {len(c) for c in five["circles"]} == {2} and five["data"]["low"] == rows[1]["parts"].popitem()[1]["samples"]["low"]
+    other = json.loads(json.dumps(rows[:1])) + [{**rows[2], "null": {"tv": .5}}]  # another protocol: it keeps its own
+    assert board_rows(json.loads(board_json("t.toml", other))) == other
+    lost = [{**rows[0], "floor": None, "null": None, "parts": {"x": {"seeds": [0], "diverged": "at step 3"}}, "trials": []}]
+    assert board_rows(json.loads(board_json("t.toml", lost))) == lost and board_rows(json.loads(board_json("t.toml", lost + rows[2:3])))[0] == lost[0]
+    assert board_rows({"file": "t.toml", "rows": rows}) == rows and board_rows({}) == []
+
+
 def test_samples_of_pictures_are_a_sheet(tmp_path):
     path = tmp_path / "p.toml"
     path.write_text("runs = 1\nsteps = 1\nbatch = 4\n[sets.stacked_digits]\n[methods.minimax]\nwidth = 4\n")
@@ -431,7 +453,7 @@ def test_an_interval_of_the_board_stays_in_the_possible_range():
 def test_the_committed_board_is_what_its_file_asks_for(root):
     """After a change of the file or of a game's defaults: python -m modelab bench benchmarks/leaderboard.toml"""
     path = root / "benchmarks/leaderboard.toml"
-    rows, cells = json.loads(path.with_suffix(".json").read_text())["rows"], read_board_file(path)
+    rows, cells = published(path), read_board_file(path)
     assert [(r["method"], r["set"]) for r in rows] == [(c.method, c.set) for c in cells]
     for r, c in zip(rows, cells):
         kept = r["parts"] | {name: part for trial in r["trials"] for name, part in trial["parts"].items()}
@@ -443,4 +465,5 @@ def test_the_committed_board_is_what_its_file_asks_for(root):
     shown = {name: (f"leaderboard_{name.replace(' ', '_')}.png", plot_board_samples(own).alt) for name, own in order_rows(rows)}
     assert path.with_suffix(".md").read_text() == board_markdown(rows, pictures=shown) and path.with_suffix(".png").exists()
     assert all((path.parent / file).exists() for file, _ in shown.values())
+    assert path.with_suffix(".json").read_text().count('"null": {') == len(shown) == 5  # once for each set
     assert 3600 < sum(r["seconds per seed"] * r["runs"] for r in rows) < 3 * 3600  # of one core, without the trials

@@ -19,7 +19,7 @@ from ..core.plotting import axes, FAKE, image_grid, Picture, REAL
 from ..core.registry import make
 
 # %% auto #0
-__all__ = ['pack_samples', 'unpack_samples', 'plot_board_samples']
+__all__ = ['pack_samples', 'unpack_samples', 'plot_board_samples', 'board_set']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #de0b2921
 def pack_samples(x: Tensor, low: float, high: float) -> dict[str, Any]:
@@ -80,3 +80,26 @@ def _plot_plane(ax: Any, modes: Any, x: Tensor) -> None:
     ax.add_collection(EllipseCollection(width, width, [0] * len(width), units="x",
                                         offsets=modes.centers[:, :2].numpy(), facecolors="none",
                                         offset_transform=ax.transData, edgecolors=REAL, lw=.7))
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #935af63b
+def board_set(rows: Sequence[dict]) -> dict[str, Any]:
+    "What all rows of a set share: floor and null, and data and modes beside the kept samples."
+    first = next((row for row in rows if row["floor"]), None)
+    if first is None:
+        return {}
+    shared = {"floor": first["floor"], "null": first["null"]}
+    notes = [p["samples"] for row in rows for p in row["parts"].values() if "samples" in p]
+    if not notes:
+        return shared
+    modes, ends = make("modes", first["modes"]), (notes[0]["low"], notes[0]["high"])
+    real = modes.sample(notes[0]["shape"][0], generator=torch.Generator().manual_seed(0))
+    return shared | {"data": pack_samples(real, *ends), "circles": _circles(modes)}
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #70267678
+def _circles(modes: Any) -> list[list[float]]:
+    "Of each mode of points its center and its radius, in the first two dimensions."
+    if len(modes.event) > 1:
+        return []
+    radii = 3 * modes.covariances.diagonal(dim1=1, dim2=2)[:, :2].mean(1).sqrt()
+    return [[round(v, 4) for v in circle]
+            for circle in torch.cat([modes.centers[:, :2], radii[:, None]], 1).tolist()]

@@ -29,6 +29,7 @@ from ..core.seeding import derive_seed
 from ..core.statistics import interval
 from ..evaluation.precision_recall import frechet_distance
 from .board_file import BoardCell, read_board_file
+from .board_json import board_json, board_rows
 from .board_samples import pack_samples, plot_board_samples
 from .board_tables import board_markdown, order_rows, plot_board
 from .checkpoints import list_checkpoints
@@ -257,7 +258,7 @@ def _board(path: Path) -> dict[str, dict]:
     "Finished parts by digest, from the board beside the file."
     path = board_path(path)
     try:
-        rows = json.loads(path.read_bytes())["rows"]
+        rows = board_rows(json.loads(path.read_bytes()))
         kept = [(r["parts"], *(trial["parts"] for trial in r.get("trials", []))) for r in rows]
         return {name: part for found in kept for parts in found for name, part in parts.items()}
     except FileNotFoundError:
@@ -324,7 +325,7 @@ def summarise(values: Sequence[float | None],  # one per seed, 0 or more
 def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
     "Write `NAME.json`, `NAME.md`, `NAME.png` and `NAME_SET.png` beside the benchmark file."
     path = Path(path)
-    note = json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n"
+    note = board_json(path.name, rows).encode()
     written = {board_path(path): note, path.with_suffix(".png"): plot_board(rows).png}
     shown = {}
     for name, own in order_rows(rows):

@@ -44,6 +44,7 @@ from modelab.core.seeding import derive_seed
 from modelab.core.statistics import interval
 from modelab.evaluation.precision_recall import frechet_distance
 from modelab.training.board_file import BoardCell, read_board_file
+from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples
 from modelab.training.board_tables import board_markdown, order_rows, plot_board
 from modelab.training.checkpoints import list_checkpoints
@@ -68,7 +69,7 @@ torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 # eight such tables. **Predict:** in how many of them does R1 win, and in how many WGAN-GP?
 
 # %%
-board = recorded("leaderboard").get("rows", [])
+board = board_rows(recorded("leaderboard"))
 on_ring = {row["method"]: tv_by_seed(row) for row in board if row["set"] == "ring"}
 r1, gp = (list(on_ring.get(name, {}).values()) for name in ("R1", "WGAN-GP"))
 r1, gp
@@ -741,7 +742,7 @@ def _board(path: Path) -> dict[str, dict]:
     "Finished parts by digest, from the board beside the file."
     path = board_path(path)
     try:
-        rows = json.loads(path.read_bytes())["rows"]
+        rows = board_rows(json.loads(path.read_bytes()))
         kept = [(r["parts"], *(trial["parts"] for trial in r.get("trials", []))) for r in rows]
         return {name: part for found in kept for parts in found for name, part in parts.items()}
     except FileNotFoundError:
@@ -1133,6 +1134,105 @@ def _plot_plane(ax: Any, modes: Any, x: Tensor) -> None:
                                         offset_transform=ax.transData, edgecolors=REAL, lw=.7))
 
 # %% [markdown]
+# ### The file for programs
+# What a perfect generator and noise score is the same for each row of a set. So the file has it once for each set, beside data and modes: whoever draws the kept samples of a cell needs no torch then. The modes of points are circles with a radius of three standard deviations.
+
+# %%
+#| export training.board_samples
+def board_set(rows: Sequence[dict]) -> dict[str, Any]:
+    "What all rows of a set share: floor and null, and data and modes beside the kept samples."
+    first = next((row for row in rows if row["floor"]), None)
+    if first is None:
+        return {}
+    shared = {"floor": first["floor"], "null": first["null"]}
+    notes = [p["samples"] for row in rows for p in row["parts"].values() if "samples" in p]
+    if not notes:
+        return shared
+    modes, ends = make("modes", first["modes"]), (notes[0]["low"], notes[0]["high"])
+    real = modes.sample(notes[0]["shape"][0], generator=torch.Generator().manual_seed(0))
+    return shared | {"data": pack_samples(real, *ends), "circles": _circles(modes)}
+
+# %% [markdown]
+# Pictures have no circles.
+
+# %%
+#| export training.board_samples
+def _circles(modes: Any) -> list[list[float]]:
+    "Of each mode of points its center and its radius, in the first two dimensions."
+    if len(modes.event) > 1:
+        return []
+    radii = 3 * modes.covariances.diagonal(dim1=1, dim2=2)[:, :2].mean(1).sqrt()
+    return [[round(v, 4) for v in circle]
+            for circle in torch.cat([modes.centers[:, :2], radii[:, None]], 1).tolist()]
+
+# %% [markdown]
+# The module `training.board_json` writes and reads the file. A row may have a floor of its own, if its method is counted by another protocol. Then it keeps it.
+
+# %%
+#| export training.board_json
+"The leaderboard as a JSON file: what all rows of a set share stands once."
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from modelab.training.board_samples import board_set
+
+_ENDS = ("floor", "null")
+
+# %% [markdown]
+# A row, its parts and the parts of its trials have these two entries.
+
+# %%
+#| export training.board_json
+def _with_parts(row: dict) -> Iterator[dict]:
+    "A row, its parts and those of its trials: all that have a floor and a null of one set."
+    yield row
+    for found in (row["parts"], *(trial["parts"] for trial in row.get("trials", []))):
+        yield from found.values()
+
+# %% [markdown]
+# To change a row, a copy is made by way of its text. Each row is one line of the file.
+
+# %%
+#| export training.board_json
+def board_json(file: str, rows: Sequence[dict]) -> str:
+    "The text of `NAME.json`: the name of the benchmark file, its sets and its rows."
+    names = dict.fromkeys(row["set"] for row in rows)
+    sets = {name: board_set([row for row in rows if row["set"] == name]) for name in names}
+    short = json.loads(json.dumps(list(rows)))
+    for row in short:
+        for found in _with_parts(row):
+            for end in _ENDS:
+                if found.get(end) and found[end] == sets[row["set"]].get(end):
+                    del found[end]
+    lines = ",\n".join(map(json.dumps, short))
+    return f'{{"file": {json.dumps(file)},\n"sets": {json.dumps(sets)},\n"rows": [\n{lines}\n]}}\n'
+
+# %% [markdown]
+# The way back. Files from before have no table `sets`, and all in their rows.
+
+# %%
+#| export training.board_json
+def board_rows(found: dict[str, Any]) -> list[dict]:
+    "The rows of a file's content, complete again; no rows for an empty content."
+    rows = found["rows"] if found != {} else []
+    for row in rows:
+        shared = found.get("sets", {}).get(row["set"], {})
+        for part in _with_parts(row):
+            if part is row or "scores" in part:
+                part |= {end: shared[end] for end in _ENDS if end in shared and end not in part}
+    return rows
+
+
+# %%
+published = json.loads(board_json("small.toml", rows))
+assert sum("null" in part for row in published["rows"] for part in row["parts"].values()) == 0
+assert board_rows(published) == rows
+published["sets"]["ring"]["null"]
+
+# %% [markdown]
 # `publish_board` writes these three files, and the picture of samples of each set. Each of them is written completely or not at all.
 
 # %%
@@ -1140,7 +1240,7 @@ def _plot_plane(ax: Any, modes: Any, x: Tensor) -> None:
 def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
     "Write `NAME.json`, `NAME.md`, `NAME.png` and `NAME_SET.png` beside the benchmark file."
     path = Path(path)
-    note = json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n"
+    note = board_json(path.name, rows).encode()
     written = {board_path(path): note, path.with_suffix(".png"): plot_board(rows).png}
     shown = {}
     for name, own in order_rows(rows):
