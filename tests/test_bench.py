@@ -12,7 +12,7 @@ from modelab.training import leaderboard
 from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
-from modelab.training.board_tables import mean_ranks, order_rows, told_apart
+from modelab.training.board_tables import mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, told_apart
 from modelab.training.board_file import BoardCell, read_board_file, setting_words
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
@@ -245,8 +245,31 @@ def test_rows_are_in_the_order_of_tv_and_ranks_are_over_all_sets():
     assert [[r["method"] for r in own] for _, own in order_rows(rows)] == [["a", "b", "c"], ["only", "b", "a", "c"]]
     assert mean_ranks(rows) == [("a", [1, 2]), ("b", [2, 1]), ("c", [3, 3])]
     text = board_markdown(rows)
-    assert "| a | 1.50 [1.00, 3.00] | 1 | 2 | 2 |" in text and "| c | 3.00 [3.00, 3.00] |" in text and "| only | 1" not in text
-    assert "## All sets" not in board_markdown(rows[:3]) and mean_ranks([]) == []
+    assert "| a | 1.50 [1.00, 3.00] | 1.0 | 2.0 |  |  |  |" in text and "| c | 3.00 [3.00, 3.00] | 3.0 | 3.0 | 1.50 [1.50, 1.50] | 1.50 [-4.85, 7.85] | told apart on these sets only |" in text
+    assert "| b | 1.50 [1.00, 3.00] | 1.0 | 2.0 | 0.00 [0.00, 0.00] | 0.00 [-12.71, 12.71] | not told apart |" in text and "| only | 1" not in text
+    assert "Of 3 pairs of methods 2 are told apart on these sets" in text and "and 0 on sets like these" in text
+    assert "## All sets" not in board_markdown(rows[:3]) and mean_ranks([]) == [] and seed_ranks([]) == {}
+
+
+def test_differences_of_ranks_are_paired_over_seeds_and_over_sets():
+    """Closed form: with two values a and b the 95 % interval is their mean plus and minus 12.706 |a - b| / 2."""
+    hard = {"first": [{0: 1, 1: 2}, {0: 5, 1: 6}], "second": [{0: 3, 1: 2}, {0: 7, 1: 8}]}  # gaps 2, 0 and 2, 2
+    seeds, sets = rank_difference(hard["second"], hard["first"])
+    assert seeds.mean == sets.mean == 1.5 and sets.high == pytest.approx(1.5 + 12.7062 / 2, rel=1e-5)  # of 1 and 2
+    assert seeds.low == pytest.approx(1.5 - 12.7062 / 2, rel=1e-5)  # of 2 and 1
+    back = rank_difference(hard["first"], hard["second"])
+    assert [(of.mean, of.low, of.high) for of in back] == [(-of.mean, -of.high, -of.low) for of in (seeds, sets)]
+    far = {k: [*v, {s: r + 90 for s, r in v[1].items()}, {s: r - 3 for s, r in v[0].items()}] for k, v in hard.items()}
+    assert rank_difference(far["second"], far["first"])[1].high < 3.4  # a set that is hard for both widens nothing
+    assert rank_difference([{4: 2}], [{4: 1}]) == (None, None) and not ranks_apart(None)
+    assert ranks_apart(rank_difference([{0: 3, 1: 3}] * 2, [{0: 1, 1: 1}] * 2)[1]) and not ranks_apart(rank_difference(*[[{0: 3, 1: 3}] * 2] * 2)[1])
+
+
+def test_equal_values_share_ranks_and_a_seed_that_diverged_is_last():
+    rows = [row("a", (.1, .2, .3)), row("b", (.1, .1, None)), row("c", (.4, .3, .2))]
+    assert seed_ranks(rows) == {"a": [{0: 1.5, 1: 2, 2: 2}], "b": [{0: 1.5, 1: 1, 2: 3}], "c": [{0: 3, 1: 3, 2: 1}]}
+    assert seed_ranks([*rows, row("d", (.1, .1, .1), seeds=(7, 8, 9))]) == {}  # no seed in common
+    assert set(seed_ranks([*rows, row("a", (.1, .2, .3), where="grid"), row("c", (.1, .2, .3), where="grid")])) == {"a", "c"}
 
 
 def test_seconds_to_the_modes_are_a_median_in_which_a_seed_that_fails_is_infinite():

@@ -21,7 +21,7 @@ from run_notebooks import ROOT, ChapterError, notebooks
 from modelab.__main__ import main
 from modelab.course.family_map import beside
 from modelab.training.board_json import board_rows
-from modelab.training.board_tables import mean_ranks, order_rows
+from modelab.training.board_tables import mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks
 from modelab.training.leaderboard import read_board_file
 
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
@@ -174,8 +174,10 @@ def test_the_table_of_methods_says_what_is_recorded():
     """Its figures are those of the board and of the ledger."""
     rows = board_rows(json.loads((ROOT / "benchmarks/leaderboard.json").read_text(encoding="utf-8")))
     (best, ranks), *others = mean_ranks(rows)
-    assert f"{best} has the best mean rank of {number_word(len(others) + 1)} methods over {number_word(len(ranks))} sets" in readme() and min(ranks) > 1
+    assert f"{best} has the best mean rank of {number_word(len(others) + 1)} methods over {number_word(len(ranks))} sets, though first on none and not clearly ahead" in readme()
     places = {name: [row["method"] for row in own] for name, own in order_rows(rows)}
+    ranked = seed_ranks(rows)
+    assert best not in [own[0] for own in places.values()] and not all(ranks_apart(rank_difference(ranked[other], ranked[best])[0]) for other, _ in others)
     assert [name for name, own in places.items() if own[0] == "flow matching"] == ["rare_modes", "line with far modes"]
     assert places["grid"].index("flow matching") == 11 and "first of fourteen methods on both such sets of the board (7.5 of 9 rare modes" in readme()
     rare = {row["method"]: row["captured"]["mean"] for row in rows if row["set"] == "rare_modes"}

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core.plotting import axes, FAKE, MISSING, Picture, REAL
-from ..core.statistics import interval
+from ..core.statistics import Interval, interval
 
 # %% auto #0
-__all__ = ['BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'order_rows', 'tv_by_seed', 'told_apart', 'board_markdown', 'mean_ranks',
-           'plot_board']
+__all__ = ['BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'RANK_HEAD', 'order_rows', 'tv_by_seed', 'told_apart', 'board_markdown',
+           'seed_ranks', 'mean_ranks', 'rank_difference', 'ranks_apart', 'plot_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b53f9ba3
 def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -61,7 +62,10 @@ of them or more never hold so many. *MB*: weights and state of the optimiser a s
 settings of the method that were tried, on other seeds, before the one in *setting* was chosen. \
 *Not told apart*: the interval \
 of the difference of TV to the first row, seed by seed, holds 0; *not above noise*: the interval \
-of TV reaches the noise's. Seconds are of one core of one machine; compare them with each other."""
+of TV reaches the noise's. *Rank*: the methods' ranks by TV at each seed, averaged over the seeds \
+and then over the sets; *places behind*: the difference to the first method's, paired, with the \
+95 % interval over seeds (these sets) or over sets (sets like these). Seconds are of one core of \
+one machine; compare them with each other."""
 BOARD_HEAD = ("method", "TV", "modes captured", "worst", "KL", "high quality, %", "Fréchet",
               "s to 95 %", "s a seed", "MB", "seeds", "steps", "tried", "setting", "")
 
@@ -114,26 +118,78 @@ def _row_cells(row: dict, best: dict) -> list[str]:
             row["setting"], "; ".join(notes)]
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b1ece4de
-def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[int]]]:
-    "Methods that are on every set, each with its ranks (1 is the least TV); the best mean first."
-    sets = [[row["method"] for row in own if row["tv"]] for _, own in order_rows(rows)]
-    common = set.intersection(*map(set, sets)) if sets else set()
-    ranks = {m: [[x for x in own if x in common].index(m) + 1 for own in sets] for m in common}
-    return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
+def seed_ranks(rows: Sequence[dict]) -> dict[str, list[dict[int, float]]]:
+    "Of each method that is on every set: set by set, its rank by TV at each seed; 1 is the best."
+    sets = [[row for row in own if row["tv"]] for _, own in order_rows(rows)]
+    methods = [{row["method"] for row in own} for own in sets]
+    found = {method: [] for method in sorted(set.intersection(*methods))} if sets else {}
+    for own in sets:
+        own = [row for row in own if row["method"] in found]
+        seeds = [{s for part in row["parts"].values() for s in part["seeds"]} for row in own]
+        ranks = {s: _ranks([tv_by_seed(row).get(s, math.inf) for row in own])
+                 for s in sorted(set.intersection(*seeds) if seeds else ())}
+        for i, row in enumerate(own):
+            found[row["method"]].append({s: ranks[s][i] for s in ranks})
+    return found if all(map(all, found.values())) else {}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #738823d8
+def _ranks(values: Sequence[float]) -> list[float]:
+    "The rank of each value, 1 for the least; equal ones share their mean."
+    return [(1 + sum(v < x for v in values) + sum(v <= x for v in values)) / 2 for x in values]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #b61c1542
+def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[float]]]:
+    "Methods that are on every set, each with its mean rank on each; the best mean first."
+    ranks = {method: [statistics.fmean(at.values()) for at in sets]
+             for method, sets in seed_ranks(rows).items()}
+    return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #0f2edaee
+def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_ranks`
+                    theirs: list[dict[int, float]],  # of another
+                    ) -> tuple[Interval | None, Interval | None]:
+    "The mean difference of rank, with its interval over seeds, and over sets; None for one value."
+    gaps = [{s: at[s] - other[s] for s in at} for at, other in zip(ours, theirs)]
+    over_sets = [statistics.fmean(gap.values()) for gap in gaps]
+    over_seeds = [statistics.fmean(gap[s] for gap in gaps)
+                  for s in sorted(set.intersection(*map(set, gaps)))]
+    return tuple(interval(v) if len(v) > 1 else None for v in (over_seeds, over_sets))
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #72a95b0a
+def ranks_apart(found: Interval | None) -> bool:
+    "Whether an interval of a difference of ranks is there and does not hold 0."
+    return found is not None and not found.low <= 0 <= found.high
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #69b4cde5
+RANK_HEAD = ("method", "mean rank", "best set", "worst set", "places behind the first, these sets",
+             "places behind, sets like these", "")
+
 def _rank_lines(rows: Sequence[dict]) -> list[str]:
     "The table of mean ranks; nothing for a single set or a single method."
-    found = mean_ranks(rows)
+    found, ranks = mean_ranks(rows), seed_ranks(rows)
     if len(found) < 2 or len(found[0][1]) < 2:
         return []
-    lines = ["", "## All sets: mean rank by TV, with the 95 % interval over the sets", "",
-             _line(("method", "mean rank", "best", "worst", "sets")), "|" + "---|" * 5]
-    for method, ranks in found:
-        mean = interval(ranks, low=1, high=len(found))
-        lines.append(_line((method, f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]",
-                            str(min(ranks)), str(max(ranks)), str(len(ranks)))))
-    return lines
+    pairs = [rank_difference(ranks[a], ranks[b])
+             for i, (a, _) in enumerate(found) for b, _ in found[:i]]
+    seeds, sets = (sum(map(ranks_apart, side)) for side in zip(*pairs))
+    return ["", "## All sets: mean rank by TV", "", _line(RANK_HEAD), "|" + "---|" * len(RANK_HEAD),
+            *(_line(_rank_cells(method, own, ranks, found)) for method, own in found), "",
+            f"Of {len(pairs)} pairs of methods {seeds} are told apart on these sets (interval over "
+            f"the seeds), and {sets} on sets like these (interval over the sets)."]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #19445916
+def _rank_cells(method: str, own: list[float], ranks: dict, found: list) -> list[str]:
+    "The cells of a method with its mean rank on each set, in the table of ranks."
+    mean = interval(own, low=1, high=len(found))
+    cells = [method, f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]",
+             f"{min(own):.1f}", f"{max(own):.1f}"]
+    if method == found[0][0]:
+        return [*cells, "", "", ""]
+    behind = rank_difference(ranks[method], ranks[found[0][0]])
+    shown = ["–" if of is None else f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]" for of in behind]
+    apart = [ranks_apart(of) for of in behind]
+    return [*cells, *shown, "" if all(apart) else "not told apart" if not any(apart) else
+            "told apart on these sets only" if apart[0] else "told apart on sets like these only"]
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2494634d
 def plot_board(rows: Sequence[dict]) -> Picture:

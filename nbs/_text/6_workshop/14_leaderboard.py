@@ -59,7 +59,9 @@ from modelab.__main__ import main
 from modelab.core.checks import error_message
 from modelab.course.claims import recorded
 from modelab.course.notebooks import patch
-from modelab.training.board_tables import told_apart, tv_by_seed
+from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
+from modelab.training.board_tables import (mean_ranks, rank_difference, ranks_apart, seed_ranks,
+                                           told_apart, tv_by_seed)
 here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
@@ -866,11 +868,12 @@ assert again == rows
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
-from modelab.core.statistics import interval
+from modelab.core.statistics import Interval, interval
 
 # %% [markdown]
 # A method without a result comes last.
@@ -938,7 +941,10 @@ of them or more never hold so many. *MB*: weights and state of the optimiser a s
 settings of the method that were tried, on other seeds, before the one in *setting* was chosen. \
 *Not told apart*: the interval \
 of the difference of TV to the first row, seed by seed, holds 0; *not above noise*: the interval \
-of TV reaches the noise's. Seconds are of one core of one machine; compare them with each other."""
+of TV reaches the noise's. *Rank*: the methods' ranks by TV at each seed, averaged over the seeds \
+and then over the sets; *places behind*: the difference to the first method's, paired, with the \
+95 % interval over seeds (these sets) or over sets (sets like these). Seconds are of one core of \
+one machine; compare them with each other."""
 BOARD_HEAD = ("method", "TV", "modes captured", "worst", "KL", "high quality, %", "Fréchet",
               "s to 95 %", "s a seed", "MB", "seeds", "steps", "tried", "setting", "")
 
@@ -1007,34 +1013,123 @@ def _row_cells(row: dict, best: dict) -> list[str]:
             row["setting"], "; ".join(notes)]
 
 # %% [markdown]
-# Which method is best over all sets? Each set gives each method a rank by its mean TV. The mean rank is averaged over the sets. Its interval is over the sets, so it needs at least two of them, and it is wide where they are few.
+# ### Ranks over all sets
+# Which method is best over all sets? At each seed of a set the methods have ranks by TV. They are averaged over the seeds, and then over the sets. Methods with equal TV share their ranks, and a seed that diverged is last.
 
 # %%
 #| export training.board_tables
-def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[int]]]:
-    "Methods that are on every set, each with its ranks (1 is the least TV); the best mean first."
-    sets = [[row["method"] for row in own if row["tv"]] for _, own in order_rows(rows)]
-    common = set.intersection(*map(set, sets)) if sets else set()
-    ranks = {m: [[x for x in own if x in common].index(m) + 1 for own in sets] for m in common}
+def seed_ranks(rows: Sequence[dict]) -> dict[str, list[dict[int, float]]]:
+    "Of each method that is on every set: set by set, its rank by TV at each seed; 1 is the best."
+    sets = [[row for row in own if row["tv"]] for _, own in order_rows(rows)]
+    methods = [{row["method"] for row in own} for own in sets]
+    found = {method: [] for method in sorted(set.intersection(*methods))} if sets else {}
+    for own in sets:
+        own = [row for row in own if row["method"] in found]
+        seeds = [{s for part in row["parts"].values() for s in part["seeds"]} for row in own]
+        ranks = {s: _ranks([tv_by_seed(row).get(s, math.inf) for row in own])
+                 for s in sorted(set.intersection(*seeds) if seeds else ())}
+        for i, row in enumerate(own):
+            found[row["method"]].append({s: ranks[s][i] for s in ranks})
+    return found if all(map(all, found.values())) else {}
+
+# %% [markdown]
+# Equal values have the mean of their ranks.
+
+# %%
+#| export training.board_tables
+def _ranks(values: Sequence[float]) -> list[float]:
+    "The rank of each value, 1 for the least; equal ones share their mean."
+    return [(1 + sum(v < x for v in values) + sum(v <= x for v in values)) / 2 for x in values]
+
+# %%
+_ranks([.3, .1, .3])
+
+# %% [markdown]
+# The mean ranks of the methods, set by set:
+
+# %%
+#| export training.board_tables
+def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[float]]]:
+    "Methods that are on every set, each with its mean rank on each; the best mean first."
+    ranks = {method: [statistics.fmean(at.values()) for at in sets]
+             for method, sets in seed_ranks(rows).items()}
     return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
 
 # %% [markdown]
-# The table of ranks needs at least two methods and two sets.
+# How certain is it that one method ranks before another? Two methods meet at the same seeds and on the same sets. So the interval is that of the *difference* of their ranks. A set that is hard for both does not widen it. There are two questions, with an interval for each:
+#
+# - Would they rank so again *on these sets*? At each seed the differences are averaged over the sets. The interval is over the seeds.
+# - Would they rank so *on other sets like these*? On each set the differences are averaged over the seeds. The interval is over the sets. There are few of them, so it is wide.
 
 # %%
 #| export training.board_tables
+def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_ranks`
+                    theirs: list[dict[int, float]],  # of another
+                    ) -> tuple[Interval | None, Interval | None]:
+    "The mean difference of rank, with its interval over seeds, and over sets; None for one value."
+    gaps = [{s: at[s] - other[s] for s in at} for at, other in zip(ours, theirs)]
+    over_sets = [statistics.fmean(gap.values()) for gap in gaps]
+    over_seeds = [statistics.fmean(gap[s] for gap in gaps)
+                  for s in sorted(set.intersection(*map(set, gaps)))]
+    return tuple(interval(v) if len(v) > 1 else None for v in (over_seeds, over_sets))
+
+# %% [markdown]
+# **Check.** Three sets and two seeds. The first method ranks 1, 3 and 5, the second always one place behind it. Between sets the ranks differ by four places, and the difference is 1 everywhere: its interval over the sets has no width. Over the seeds the second method is 0 places behind at one and 2 at the other. With two values the half width is $t_{.975}(1)\cdot 1$, which is 12.71:
+
+# %%
+first = [{0: 1. + k, 1: 1. + k} for k in (0, 2, 4)]
+over_seeds, over_sets = rank_difference([{0: at[0], 1: at[1] + 2} for at in first], first)
+assert (over_sets.low, over_sets.mean, over_sets.high) == (1, 1, 1)
+assert math.isclose(over_seeds.high - over_seeds.mean, 12.7062, rel_tol=1e-5)
+over_seeds
+
+# %% [markdown]
+# If one interval holds 0, the pair is *not told apart* by it:
+
+# %%
+#| export training.board_tables
+def ranks_apart(found: Interval | None) -> bool:
+    "Whether an interval of a difference of ranks is there and does not hold 0."
+    return found is not None and not found.low <= 0 <= found.high
+
+# %% [markdown]
+# The table shows each method beside the first one. The line below it counts over all pairs. An interval at 95 % leaves out the true value in one of twenty cases, so a few of many equal pairs are told apart by chance.
+
+# %%
+#| export training.board_tables
+RANK_HEAD = ("method", "mean rank", "best set", "worst set", "places behind the first, these sets",
+             "places behind, sets like these", "")
+
 def _rank_lines(rows: Sequence[dict]) -> list[str]:
     "The table of mean ranks; nothing for a single set or a single method."
-    found = mean_ranks(rows)
+    found, ranks = mean_ranks(rows), seed_ranks(rows)
     if len(found) < 2 or len(found[0][1]) < 2:
         return []
-    lines = ["", "## All sets: mean rank by TV, with the 95 % interval over the sets", "",
-             _line(("method", "mean rank", "best", "worst", "sets")), "|" + "---|" * 5]
-    for method, ranks in found:
-        mean = interval(ranks, low=1, high=len(found))
-        lines.append(_line((method, f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]",
-                            str(min(ranks)), str(max(ranks)), str(len(ranks)))))
-    return lines
+    pairs = [rank_difference(ranks[a], ranks[b])
+             for i, (a, _) in enumerate(found) for b, _ in found[:i]]
+    seeds, sets = (sum(map(ranks_apart, side)) for side in zip(*pairs))
+    return ["", "## All sets: mean rank by TV", "", _line(RANK_HEAD), "|" + "---|" * len(RANK_HEAD),
+            *(_line(_rank_cells(method, own, ranks, found)) for method, own in found), "",
+            f"Of {len(pairs)} pairs of methods {seeds} are told apart on these sets (interval over "
+            f"the seeds), and {sets} on sets like these (interval over the sets)."]
+
+# %% [markdown]
+# A line of it:
+
+# %%
+#| export training.board_tables
+def _rank_cells(method: str, own: list[float], ranks: dict, found: list) -> list[str]:
+    "The cells of a method with its mean rank on each set, in the table of ranks."
+    mean = interval(own, low=1, high=len(found))
+    cells = [method, f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]",
+             f"{min(own):.1f}", f"{max(own):.1f}"]
+    if method == found[0][0]:
+        return [*cells, "", "", ""]
+    behind = rank_difference(ranks[method], ranks[found[0][0]])
+    shown = ["–" if of is None else f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]" for of in behind]
+    apart = [ranks_apart(of) for of in behind]
+    return [*cells, *shown, "" if all(apart) else "not told apart" if not any(apart) else
+            "told apart on these sets only" if apart[0] else "told apart on sets like these only"]
 
 # %% [markdown]
 # The picture has one panel for each set, and a text that names the first and the last method of each.
@@ -1382,6 +1477,54 @@ done, told.getvalue().count("done")
 # %%
 for row in board:
     assert row["tv"]["high"] < row["null"]["tv"] and row["tv"]["low"] > row["floor"]["tv"]
+
+# %% [markdown]
+# R1 has the best mean rank, 3.6. The picture shows how many places the others are behind it, with both intervals.
+
+# %%
+def plot_ranks(rows: list[dict]) -> Picture:
+    "Places behind the first method, with the intervals over seeds and over sets."
+    (first, _), *others = mean_ranks(rows)
+    ranks = seed_ranks(rows)
+    figure, ax = axes(size=(5, 3.4))
+    for y, (name, _) in enumerate(others):
+        for of, color, width in zip(rank_difference(ranks[name], ranks[first])[::-1],
+                                    (REAL, FAKE), (1.2, 4)):
+            ax.plot([of.low, of.high], [y, y], color=color, lw=width)
+        ax.plot(of.mean, y, "o", color="black", ms=3)
+    ax.axvline(0, color=MISSING, ls="--", lw=1)
+    ax.set(yticks=range(len(others)), yticklabels=[name for name, _ in others], title="",
+           xlabel=f"places behind {first}: thick over seeds, thin over sets")
+    ax.invert_yaxis()
+    return Picture(figure, f"Places of {len(others)} methods behind {first}, by mean rank over "
+                   "five sets. Over the seeds only the intervals of the first two hold 0. Over "
+                   "the sets the intervals are much wider")
+
+plot_ranks(board) if board else None
+
+# %% [markdown]
+# R3GAN and LGAN are not told apart from R1. The other eleven are behind it on these sets. On sets like these, three of them are not told apart: WGAN-GP, flow matching and VAE. Each of the three has a mean rank below 2.5 on one set and above 9 on another. Of all 91 pairs 75 are told apart on these sets, and 21 on sets like these. So five sets do not tell much about a sixth one.
+#
+# The pairing matters. Over the sets, R1's mean rank has the interval 2.6 to 4.6, and that of mode seeking 3.6 to 9.7. They overlap. The interval of the difference is 0.4 to 5.6, so the two are told apart.
+
+# %%
+if board:
+    ranks, order = seed_ranks(board), mean_ranks(board)
+    behind = {m: rank_difference(ranks[m], ranks["R1"]) for m, _ in order[1:]}
+    assert order[0][0] == "R1" and round(sum(order[0][1]) / 5, 1) == 3.6
+    assert [m for m in behind if not ranks_apart(behind[m][0])] == ["R3GAN", "LGAN"]
+    same = [m for m in behind if not ranks_apart(behind[m][1])]
+    assert same == ["R3GAN", "LGAN", "WGAN-GP", "flow matching", "VAE"]
+    assert all(min(own) < 2.5 and max(own) > 9 for m, own in order if m in same[2:])
+    assert "Of 91 pairs of methods 75 are told apart on these sets" in board_markdown(board)
+    assert "and 21 on sets like these" in board_markdown(board)
+
+# %%
+if board:
+    alone = {m: interval(own, low=1, high=14) for m, own in order}
+    shown = alone["R1"], alone["mode seeking"], behind["mode seeking"][1]
+    ends = [round(v, 1) for of in shown for v in (of.low, of.high)]
+    assert ends == [2.6, 4.6, 3.6, 9.7, .4, 5.6]
 
 # %% [markdown]
 # Which method is best depends on the set. These are the first rows, with all that are not told apart from them:
