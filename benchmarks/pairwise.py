@@ -1,6 +1,7 @@
-"""What chapter 2.3 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
+"""What chapter 2.4 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
 
-`capacity` is for chapter 2.2: a BiGAN in which one network at a time has 16 or 256 units a layer, and the others have 64.
+`trials` and `sharp` are for chapter 2.3. `capacity` is for chapter 2.2: a BiGAN in which one network at a time has 16 or 256 units
+a layer, and the others have 64.
 
     python benchmarks/pairwise.py                # all parts, somewhat over two hours on one core
     python benchmarks/pairwise.py sets:grid digits    # some of them; the others keep what they recorded

@@ -3,7 +3,7 @@
 What to expect (seed 0): the monitor does not alarm. The audit alarms: the samples cover 89 % of the real digits
 [79.4 %, 94.5 %], and junk is 27 %, where uniform noise gets 28 %. No sign of copies. Reconstructions are poor, as BiGANs have
 them: the squared error of G(E(x)) is .296, and .187 if every digit is answered by the mean digit. Without the penalty
-(`--weight 0`) one seed covers 90 % [82 %, 94 %], with an error of .257: at this size the penalty shows no gain. Chapter 2.3
+(`--weight 0`) one seed covers 90 % [82 %, 94 %], with an error of .257: at this size the penalty shows no gain. Chapter 2.4
 measures it on eight seeds.
 """
 

@@ -481,7 +481,7 @@ claim(
 # - **D** is the only network with a change by the rule, and it has one: with 16 units $x$ comes back worse, with a ratio of 0.76 against 0.38. $G$ and $E$ learn from the slope of $D$ only, which is a likely reason. 256 units change nothing by the rule.
 # - **G** and **E** change nothing by the rule, neither with 16 nor with 256 units.
 # - **Modes:** no size changes them by the rule. $D$ of 16 has the lowest mean, 0.4 of 8 against 2.4. But the seeds of 64 units range from 0 to 7 modes, so eight seeds do not decide it. In the mean every size shows fewer modes than uniform noise does (4.6).
-# - **High quality** is below a tenth in the mean for every size, and 0.99 for fresh data. So this experiment cannot say which size makes samples sharp. In chapter [2.3](03_pairwise.ipynb) a BiGAN with a uniform $z$ has a share of 0.8 on a ring of the same shape, with networks of 64 units. There the networks have a layer more, the encoder draws noise, the rates are higher and fall, and the run is longer.
+# - **High quality** is below a tenth in the mean for every size, and 0.99 for fresh data. So this experiment cannot say which size makes samples sharp. In chapter [2.4](04_pairwise_sets.ipynb) a BiGAN with a uniform $z$ has a share of 0.8 on a ring of the same shape, with networks of 64 units. There the networks have a layer more, the encoder draws noise, the rates are higher and fall, and the run is longer.
 #
 # All sizes had the same rates. A larger network may need others; this was not tried.
 
