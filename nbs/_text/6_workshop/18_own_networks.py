@@ -10,7 +10,7 @@
 # | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors, and for users whose network gives an error. Chapter 0.5 shows how a game takes your networks, and chapter 1.4 has a table of the networks that losses and penalties accept.
+# This chapter is for contributors, and for users whose network gives an error. Users need one call of it: `as_critic(D, y, patches="mean", output=0)`, in the section *Other outputs, and labels*. All its arguments but `D` are optional. Chapter 0.5 shows how a game takes your networks, and chapter 1.4 has a table of the networks that losses and penalties accept.
 
 # %%
 #| default_exp networks.adapters
@@ -105,7 +105,7 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
 
 # %% [markdown]
 # ## Errors of a user's network
-# A conditional network that gets no labels lacks an argument, and then Python complains. Labels are given by position, so an argument that can only be given by its name is another mistake.
+# If a conditional network gets no labels, Python raises a `TypeError` about a missing argument. `lacks_argument` recognises this message. Labels are given by position, so an argument that can only be given by its name is another mistake.
 
 # %%
 #| export
@@ -115,7 +115,7 @@ def lacks_argument(error: Exception) -> bool:
     return type(error) is TypeError and re.match(missing, str(error)) is not None
 
 # %% [markdown]
-# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch complains about a convolution. `refuse_inputs` adds what is missing to such messages: the player, the shape of what it got, and the remedy. `PerRun` (chapter [0.5](../0_start/05_networks.ipynb)) calls each network inside it.
+# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch raises an error about a convolution. `refuse_inputs` adds to such messages which player failed, the shape of its inputs, and the remedy. `PerRun` (chapter [0.5](../0_start/05_networks.ipynb)) calls each network inside it.
 
 # %%
 #| export
@@ -178,7 +178,7 @@ def check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
                         f"got {generators!r:.60}")
 
 # %% [markdown]
-# Many discriminators from tutorials end in a sigmoid, for `BCELoss`. The losses and penalties of this library take scores, and probabilities are possible scores, so nothing would fail: the losses would only be wrong. `warn_of_sigmoid` looks at the layer that stands last.
+# Many discriminators from tutorials end in a sigmoid, for `BCELoss`. The losses and penalties of this library take scores, and probabilities are possible scores, so nothing would fail: the losses would only be wrong. `warn_of_sigmoid` looks at the layer that was defined last. It does not see a sigmoid that is called in `forward`.
 
 # %%
 #| export
@@ -336,7 +336,7 @@ patch_D, pictures = nn.Conv2d(1, 1, 5), torch.zeros(6, 1, 8, 8)
 
 # %% [markdown]
 # ## A second derivative through ReLU and attention
-# A gradient penalty needs the derivative of $\nabla_x f$ in the weights, which is a second backward pass. A ReLU is piecewise linear, so its second derivative is zero. Autograd still computes with these zeros in the second backward pass. To save this work, a ReLU is written as a product with a mask while a slope is computed. First the leaky ReLU:
+# A gradient penalty needs the derivative of $\nabla_x f$ in the weights, which is a second backward pass. A ReLU is piecewise linear, so its second derivative is zero. Autograd still computes with these zeros in the second backward pass. To save this work, a ReLU is computed by a mask while a gradient in the inputs is taken. First the leaky ReLU, a product with its mask:
 
 # %%
 #| export networks.wrappers
@@ -346,7 +346,7 @@ def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = Fal
     return input.mul_(mask) if inplace else input * mask
 
 # %% [markdown]
-# The plain ReLU is a mask alone. It keeps NaN, so the engine still notices a run that diverged.
+# The plain ReLU sets the masked numbers to zero. It keeps NaN, so the engine still notices a run that diverged.
 
 # %%
 #| export networks.wrappers
@@ -433,7 +433,7 @@ def parts_of_function(f: Callable) -> list[object]:
     return held + [owner[name] for owner in owners for name in names if name in owner]
 
 # %% [markdown]
-# `critic_networks` returns the critic itself if it is a module. For a function it returns the networks among these parts, also those inside other functions.
+# `critic_networks` returns the critic itself if it is a module. For a function it returns the networks among these parts, also those inside other functions, up to three levels deep.
 
 # %%
 #| export networks.wrappers
@@ -450,7 +450,7 @@ inner = mlp(2, (), width=8)
 assert critic_networks(lambda x: inner(x) + 1) == critic_networks(inner) == [inner]
 
 # %% [markdown]
-# With batch norm the score of one example depends on the other examples, so the slope at one example is not defined. Such a critic is refused. (With `track_running_stats=False` this is so even in evaluation mode.)
+# With batch norm in training mode the score of one example depends on the other examples. So there is no gradient of one score in its own example alone, and such a critic is refused. (With `track_running_stats=False` this is so even in evaluation mode.)
 
 # %%
 #| export networks.wrappers
@@ -473,8 +473,7 @@ def may_couple(modules: Iterable[nn.Module]) -> bool:
     return any(isinstance(m, (CriticAdapter, Net)) and m.coupled for m in modules)
 
 # %% [markdown]
-# Your own layers may couple examples, too, for instance the minibatch standard deviation of StyleGAN. `refuse_coupling` finds this by the gradient: the score of the first example has a non-zero gradient at other examples. This costs a backward pass, so
-# a network is tested once in each mode. A function without a network is tested in each call.
+# Your own layers may couple examples, too, for instance the minibatch standard deviation of StyleGAN. `refuse_coupling` finds this by the gradient: the score of the first example has a non-zero gradient at other examples. This costs a backward pass, so a network is tested at its first call, and again after a change between training and evaluation mode. A function that uses no network, or several, is tested in each call.
 
 # %%
 #| export networks.wrappers
@@ -538,7 +537,7 @@ def refuse_sharded(parts: Iterable[nn.Module]) -> None:
                              "wrap D in DistributedDataParallel instead")
 
 # %% [markdown]
-# Weights in half precision and examples in float32 cannot be multiplied. Torch's message names layers and biases. Ours names the arguments and the remedy. A critic that converts its inputs itself still works.
+# Weights in half precision and examples in float32 cannot be multiplied. Torch's message names matrices or biases. Ours names the arguments and the remedy. A critic that converts its inputs itself still works.
 
 # %%
 #| export networks.wrappers
@@ -572,7 +571,7 @@ def require_labels() -> Iterator[None]:
                         "one label per example") from error
 
 # %% [markdown]
-# Distributed data parallel (DDP) waits until each weight has a gradient. A bias has none in a penalty, and then DDP would not add up the gradients of the processes. So zero times the scores is added, which depends on each weight.
+# Distributed data parallel (DDP) waits until each weight has a gradient. The last bias has none in a penalty, and then DDP would not average the gradients of the processes. So zero times the sum of the scores is added, which depends on each weight.
 
 # %%
 #| export networks.wrappers
@@ -602,7 +601,7 @@ def slope_of_scores(critic: Callable, scores: torch.Tensor,
                          "use_reentrant=True; write use_reentrant=False") from None
 
 # %% [markdown]
-# Three of these errors, as a user sees them:
+# Three errors of `input_gradient` (chapter [1.4](../1_game/04_wasserstein.ipynb)), as a user sees them:
 
 # %%
 x = torch.zeros(8, 2)
