@@ -10,7 +10,7 @@
 # | **Needs** | [0.2](../0_start/02_evidence.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. Chapter 0.2 shows how a reader meets these tools.
+# This chapter is for contributors who write a chapter. A chapter calls `claim` for a result, `steps` for a length of training, `recorded` for a result of `benchmarks/`, `experiment` for a long training, and `exercise` or `mission` for a grader. Chapter 0.2 shows how a reader meets these tools.
 
 # %%
 #| default_exp course.claims
@@ -153,8 +153,7 @@ def claim(text: str,  # one sentence that could be false
     return Claim(text, paper, section, str(figure), str(ours), str(baseline), verdict)
 
 # %% [markdown]
-# Some measurements take too long for a chapter. A script in `benchmarks/` makes them and stores the result there. An installed package
-# holds a copy of these results.
+# Some measurements take too long for a chapter. A script in `benchmarks/` makes them and stores the result there. An installed package holds a copy of these results.
 
 # %%
 #| export
@@ -198,8 +197,7 @@ two = bytes([0, 255, 51, 0, 255, 51])
 recorded_pictures(base64.b64encode(zlib.compress(two)).decode(), 2, 1, 3).tolist()
 
 # %% [markdown]
-# Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is
-# set (*fast mode*), the same code runs with few training steps, and claims get no verdict.
+# Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is set (*fast mode*), the same code runs with few training steps, and claims get no verdict.
 
 # %%
 #| export
@@ -229,7 +227,7 @@ def steps(n: int,  # training steps of the full run
 
 # %% [markdown]
 # ## Long experiments, recorded and replayed
-# `Experiment` is a function of its number of steps with a recorded result. A call trains only the first few steps. It compares them with the stored numbers of the same steps, then returns the stored result.
+# `Experiment` is a function of its number of steps with a recorded result. A call trains only the first few steps. It compares their numbers with the stored ones, then returns the stored result. So a record guarantees that the code still gives the same first numbers. It does not notice a change that has an effect only later: then the experiment must be recorded again.
 
 # %%
 #| export
@@ -344,7 +342,7 @@ def experiment(chapter: str,  # the chapter's file, as in "03_pairwise"
     return lambda run: Experiment(run, file, early, tolerance)
 
 # %% [markdown]
-# **Fidelity.** The random walk below adds normal numbers. Its record is made in a temporary folder. A call returns the stored result. If the function is changed, the call fails.
+# **Fidelity.** The random walk below adds normal numbers. Its record is made in a temporary folder. A call returns the stored result. If the function gives other numbers in the first 20 steps, the call fails.
 
 # %%
 def walk(total=5000):
@@ -389,8 +387,7 @@ class Grader:
         return ""
 
 # %% [markdown]
-# The known answers are not tried when a grader is made, because making them may take a training. Such answers are given
-# as a function that returns them. `prove` tries all of them.
+# The known answers are not tried when a grader is made, because some need a training. Such answers are given as a function that returns them. `prove` tries all of them.
 
 # %%
 #| export course.exercises
@@ -424,9 +421,7 @@ def is_unanswered(answer: Any) -> bool:
                              and code.co_consts[:1] == (None,) and code.co_name != "<lambda>")
 
 # %% [markdown]
-# Calling the grader with an answer returns what the reader sees: a request to answer, `Right.`, or `Not yet` with the hint of the check.
-# In a folder made by `modelab course` ([6.15](../6_workshop/15_commands.ipynb)) a right answer is noted, and
-# `modelab course DIR --progress` shows the list.
+# Calling the grader with an answer returns what the reader sees: a request to answer, `Right.`, or `Not yet` with the hint of the check. In a folder made by `modelab course` ([6.15](../6_workshop/15_commands.ipynb)) a right answer is noted, and `modelab course DIR --progress` shows the list.
 
 # %%
 #| export course.exercises
