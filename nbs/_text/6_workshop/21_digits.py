@@ -10,7 +10,7 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | about 10 seconds |
 #
-# This chapter is for contributors. Chapter 0.3 uses these sets, and measures the errors of the classifier.
+# This chapter is for contributors, and for users who want to make a set of labelled pictures of their own (section *Sets of scans*). To use the digits, call `digits()` or `stacked_digits()`. Chapter 0.3 uses these sets, and measures the errors of the classifier.
 
 # %%
 #| default_exp data.digits
@@ -64,7 +64,7 @@ def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 # %% [markdown]
 # ## The classifier
-# The network has two strided convolutions and two linear layers. `_hidden` is all of it but the last layer, and gives the 64 numbers from which it decides:
+# A classifier says which mode a picture shows. The code calls it the *judge*. The network has two strided convolutions and two linear layers. `_hidden` is all of it but the last layer, and gives the 64 numbers from which it decides:
 
 # %%
 #| export
@@ -100,7 +100,7 @@ def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
 
 # %% [markdown]
-# One half of the junk is uniform noise. The other half is scans with shuffled pixels. They have the grey levels of real scans.
+# The classifier must not be confident about pictures that show no digit. So it is also trained on such pictures, called *junk*. One half of the junk is uniform noise. The other half is scans with shuffled pixels, which have the grey levels of real scans.
 
 # %%
 #| export
@@ -172,8 +172,7 @@ def features(self: DigitClassifier, x: torch.Tensor) -> torch.Tensor:
     return torch.cat(self._apply(_hidden, x))
 
 # %% [markdown]
-# It is trained by AdamW with a falling learning rate. The same scans must give the same classifier on every machine with the same torch.
-# So it has its own random number generator, and it runs on one thread: the order of a sum depends on the number of threads.
+# It is trained by AdamW with a falling learning rate. The same scans should give the same classifier each time. So the training has its own random number generator, and it runs on one thread: the order of a sum depends on the number of threads. (Another processor or another version of torch may still round differently.)
 
 # %%
 #| export
@@ -188,7 +187,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 # %% [markdown]
-# The weights start as normal numbers with He's variance, two over the number of inputs. The biases start at zero.
+# The weights start as normal numbers with the variance of He et al. (2015), two divided by the number of inputs. The biases start at zero.
 
 # %%
 #| export
@@ -231,7 +230,7 @@ def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h,
     return layers
 
 # %% [markdown]
-# The same scans give the same classifier, also if torch may use more threads:
+# The same scans give the same classifier, also if torch may use more threads. Five steps of training show it:
 
 # %%
 split = _load_digits()
@@ -247,7 +246,7 @@ assert all(torch.equal(a, b) for a, b in zip(*short))
 
 # %% [markdown]
 # ## Sets of scans
-# `DigitArchive` holds the scans of both splits and their classifier, so that all sets over the same scans share one classifier. It is fitted at first use.
+# `DigitArchive` holds the scans of both splits and their classifier, so that all sets over the same scans share one classifier. It is fitted at first use. For ten classes of your own, give it `splits`: a dict with images and labels for "train" and for "held_out". Images are uint8, `(n, h, w)`, and `top` is their brightest level. `walk` is the number of training steps.
 
 # %%
 #| export
@@ -282,7 +281,7 @@ def _stamp(self: DigitArchive) -> dict[str, str]:
     return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 
 # %% [markdown]
-# A set of digits draws scans, one for each channel.
+# A set of digits draws scans, one for each channel. `make` is the function that returns the set, as `digits` below; `held_out` calls it again with the other split.
 
 # %%
 #| export
@@ -368,7 +367,7 @@ def picture(self: DigitSet, x: torch.Tensor) -> torch.Tensor:
     return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
 # %% [markdown]
-# The second half of the `repr`: the number of modes, the shape of an example, the number of scans.
+# `_summary` is the second half of the `repr`: the number of modes, the shape of an example, the number of scans.
 
 # %%
 #| export
