@@ -10,7 +10,7 @@
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors, and for readers who want to check a number of `coverage`. Chapter 0.4 explains the numbers and tests them on generators with known faults.
+# This chapter is for contributors, and for readers who want to check a number of `coverage`. To score samples, call `coverage(samples, modes)`. The last section shows a mode set of your own. Chapter 0.4 explains the numbers and tests them on generators with known faults.
 
 # %%
 #| default_exp evaluation.coverage
@@ -84,7 +84,7 @@ from modelab.data.mixtures import grid, mixture
 
 # %% [markdown]
 # ## Reference laws: a perfect generator, and noise
-# All numbers except the spread depend on the samples only through their tally: for each mode the number of samples that are not good, and of good ones. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls these probabilities a *law*. For well separated modes both laws have closed forms. For pictures the classifier is applied to held-out real scans and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of three small ones.
+# The *tally* of some samples has two numbers for each mode: how many samples of this mode are not good, and how many are good. All measures except the spread depend on the samples only through their tally. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls this probability distribution a *law*. For well separated modes both laws have closed forms. For pictures the classifier is applied to held-out real scans and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of three small ones.
 
 # %%
 #| export evaluation.reference_law
@@ -171,8 +171,7 @@ def _well_separated(modes: Mixture, within: float, box: bool) -> bool:
     return not (touching or (c - rim < low).any() or (c + rim > high).any() or box and tilted)
 
 # %% [markdown]
-# Then a perfect generator's share is known, and noise hits a mode in proportion to the volume of
-# its region.
+# Then the share of good samples of a perfect generator is known, and noise hits a mode in proportion to the volume of its region.
 
 # %%
 #| export evaluation.reference_law
@@ -210,7 +209,7 @@ def _scan_laws(modes: DigitSet, g: torch.Generator) -> list[Tensor]:
     return laws
 
 # %% [markdown]
-# The channels of stacked digits are independent, so the probability of a mode is the product over its digits. An example is good only if every channel is good; the remaining probability goes to the doubtful row.
+# The channels of stacked digits are independent, so the probability of a mode is the product over its digits. An example is good only if every channel is good. The remaining probability goes to the row of samples that are not good (*doubtful* in the code).
 
 # %%
 #| export evaluation.reference_law
@@ -556,7 +555,7 @@ def _largest(self: Coverage, name: str) -> float:
     return {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
 
 # %% [markdown]
-# `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap). Chapter [0.4](../0_start/04_coverage.ipynb) shows how often each interval holds the expected score: in 95 % of draws or more.
+# `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap). Chapter [0.4](../0_start/04_coverage.ipynb) measures how often each interval holds the expected score: in 95 % of draws or more, within the error of its simulation.
 
 # %%
 #| export
@@ -594,7 +593,7 @@ def _quality_limits(self: Coverage, tail: float) -> tuple[float, float]:
             float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
 
 # %% [markdown]
-# The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation. It is proportional to the standard deviation, and a mode with two or three samples may seem narrow by chance. So the standard deviation over all modes counts if it is larger.
+# The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation. This error is proportional to the standard deviation. A mode with two or three samples may seem narrow by chance, and then its error would seem small. So the standard deviation over all modes is taken instead if it is larger.
 
 # %%
 #| export
@@ -622,7 +621,7 @@ def _captured_limits(self: Coverage, tail: float) -> tuple[float, float]:
     return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 
 # %% [markdown]
-# The other limits lie equally far from the score on both sides: $z$ standard errors. The standard error is that of redrawn tallies. Tallies are redrawn from two laws, and the larger of the two standard errors counts. A mode count is a whole number, so half a mode is added. If a redraw has an infinite score, as the forward KL may, there is no upper limit.
+# The other limits lie equally far from the score on both sides: $z$ standard errors, where $z$ is 1.96 for a confidence of 95 %. The standard error is that of redrawn tallies. Tallies are redrawn from two laws, and the larger of the two standard errors is taken. A mode count is a whole number, so half a mode is added. If a redraw has an infinite score, as the forward KL may, there is no upper limit.
 
 # %%
 #| export
@@ -639,7 +638,7 @@ def _redrawn_limits(self: Coverage, name: str, tail: float) -> tuple[float, floa
     return value - half, value + half if whole else math.inf
 
 # %% [markdown]
-# The first of the two laws lies between the observed shares and the set's own law. If the two differ by chance only, it is close to the set's law. So chance differences of the sample are not counted a second time in the redraws.
+# The first of the two laws lies between the observed shares and the set's own law. If the two differ by chance only, it is close to the set's law. So the chance differences of this sample are not added to those of the redraws.
 
 # %%
 #| export
@@ -654,7 +653,7 @@ def _pulled_law(self: Coverage) -> Tensor:
     return goal + keep * (p - goal)
 
 # %% [markdown]
-# The second law is the observed shares themselves, with room for modes that were not seen. A sample whose mode was seen once may as well have been of another mode. So the share of such samples estimates the share of all modes that were not seen (Good 1953). It is taken as three samples at least, because modes with a share of $3/n$ may be unseen by chance (the rule of three). It is divided among these modes as in the set's law. Without this room, the standard errors are too small if modes are rare, and zero if only one mode was seen.
+# The second law is the observed shares themselves, with room for modes that were not seen. The share of samples whose mode was seen only once estimates the share of all modes that were not seen (Good 1953). It is taken as three samples at least, because modes with a share of $3/n$ may be unseen by chance (the rule of three). It is divided among these modes as in the set's law. Without this room, the standard errors are too small if modes are rare, and zero if only one mode was seen.
 
 # %%
 #| export
@@ -846,7 +845,7 @@ def _table_of_one(group: list[Coverage]) -> Table:
 
 # %% [markdown]
 # ## The public functions
-# They check the input, assign the samples to modes, and count. `coverage` takes one array of samples, `coverages` an array with runs in front. `_from_scores` puts the results into a `Coverage`.
+# Two functions check the input, assign the samples to modes, and count: `coverage` takes one array of samples, `coverages` an array with runs in front. `_from_scores` puts the results into a `Coverage`.
 
 # %%
 #| export
@@ -961,7 +960,7 @@ def coverages(x: Any,  # samples (*runs, n, *event), a tensor or an array
     return _measure(x.reshape(-1, *x.shape[x.ndim - len(modes.event) - 1:]), modes, protocol)
 
 # %% [markdown]
-# `plot_coverage` shows the share of each mode. A band shows where the share lies in 95 % of the samples of a perfect generator.
+# `plot_coverage` shows the share of each mode. A band shows where the share lies in 95 % of the samples of a perfect generator. Chapter [0.4](../0_start/04_coverage.ipynb) has such pictures.
 
 # %%
 #| export
@@ -989,7 +988,8 @@ def plot_coverage(coverage: Coverage,  # what to draw
     ax.legend(frameon=False, loc="upper right")
 
 # %% [markdown]
-# A mode set of your own needs a few attributes. The error names those that are absent:
+# ## A mode set of your own
+# A mode set of your own needs `n_modes`, `weights`, `event` (the shape of an example), `bounds`, and the methods `assign` and `sample_with_modes`. The error names those that are absent:
 
 # %%
 class Halves:
