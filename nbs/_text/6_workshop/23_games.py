@@ -10,7 +10,7 @@
 # | **Needs** | [1.2](../1_game/02_training.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. Chapter 1.2 shows how a method is written and trained. Chapter [6.7](07_engine.ipynb) builds the engine that calls what stands here.
+# This chapter is for contributors who write a method. To set rates by player, give a game `optimiser=Optimiser(...)` (first section). To write a game, inherit from `AdversarialGame`, or from `CriticGame` if D moves more often than G. Chapter 1.2 shows this with an example. Chapter [6.7](07_engine.ipynb) builds the engine that calls the methods of this chapter.
 
 # %%
 #| default_exp training.game
@@ -55,7 +55,7 @@ from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## The optimiser and learning-rate schedules
-# `Schedule` gives the factor, between 0 and 1, that multiplies the learning rate at a step. It is a function of the step alone, so a run that is resumed at step 500 continues with the rate of step 500.
+# `Schedule` gives the factor, between 0 and 1, that multiplies the learning rate at a step. It depends on nothing but the step, so a run that is resumed at step 500 continues with the rate of step 500.
 
 # %%
 #| export training.optimiser
@@ -84,7 +84,7 @@ class Schedule(SettingGroup):
         return min(1., 2 * (1 - stair / self.stairs))
 
 # %% [markdown]
-# In a file a schedule is a table of its settings. `as_schedule` makes a `Schedule` of it:
+# In a file a schedule is a dict of its settings. `as_schedule` makes a `Schedule` of it:
 
 # %%
 #| export training.optimiser
@@ -101,7 +101,7 @@ def as_schedule(name: str, value: Any) -> Schedule | None:
 as_schedule("schedule", {"shape": "linear", "steps": 9}), error_message(as_schedule, "schedule", 9)
 
 # %% [markdown]
-# The settings of Adam are in one class. Each may be one value, or a table with a value for each player.
+# The settings of Adam are in one class, `Optimiser`. Each may be one value, or a dict with a value for each player. `Beta` is the range of a decay rate:
 
 # %%
 #| export training.optimiser
@@ -136,7 +136,7 @@ class Optimiser(SettingGroup):
                 "betas": tuple(check_value(f"betas of {player}", Beta, b) for b in betas)}
 
 # %% [markdown]
-# A table that names a player that the game does not have is a mistake. It is refused as soon as the players are known.
+# `check_players` refuses a dict that names a player that the game does not have. The engine calls it as soon as the players are known.
 
 # %%
 #| export training.optimiser
@@ -154,7 +154,7 @@ rates.rates("D"), error_message(rates.check_players, ["G", "E"])
 
 # %% [markdown]
 # ## A game
-# A method is a subclass of `Game`. It defines its players, the order of their turns, and one loss per run for each turn. Its networks and its optimiser are two fields that all games have.
+# A method is a subclass of `Game`. It defines its players, the order of their turns, and a loss for each turn. `networks` and `optimiser` are two fields that all games have.
 
 # %%
 #| export
@@ -217,7 +217,7 @@ def latent_length(self: Game, event: tuple[int, ...]) -> int:
     return max(2, min(64, math.prod(event)))
 
 # %% [markdown]
-# `suits` does nothing here. A game that needs a special kind of data overrides it and raises an error before training starts.
+# `suits` does nothing by default. A game that needs a special kind of data overrides it and raises an error before training starts.
 
 # %%
 #| export
@@ -245,7 +245,7 @@ def check_conditional(self: Game) -> None:
                          f"got {kind!r}")
 
 # %% [markdown]
-# The engine calls the loss of a turn by its name. Here the first axis of a score is always the runs, so the shape `(runs, 1)` means a batch of one example.
+# The engine calls the loss of a turn by its name. Inside `run_axis()` the first axis of a score is always the runs, so the shape `(runs, 1)` means a batch of one example.
 
 # %%
 #| export
@@ -398,7 +398,7 @@ def batch(self: Turn) -> int:
     return self._run.batch // self._run.shards
 
 # %% [markdown]
-# Some losses need to know how a player is trained. `Unrolled` (chapter [1.6](../1_game/06_mode_seeking.ipynb)) goes on from Adam's moments. `players` is the object of chapter [6.7](07_engine.ipynb) that holds all networks with their weights, optimisers and rates. A loss may read it. It must not change it, because the engine trains with it.
+# Some losses need to know how a player is trained. For example, `Unrolled` (chapter [1.6](../1_game/06_mode_seeking.ipynb)) starts its virtual steps of D from Adam's running means. `players` is the object of chapter [6.7](07_engine.ipynb) that holds all networks with their weights, optimisers and rates. A loss may read it. It must not change it, because the engine trains with it.
 
 # %%
 #| export
@@ -419,7 +419,7 @@ def real(self: Turn, n: int, stream: str = "data",
     return self._shape_reals(self._run.real(n, self._generators(stream), only))
 
 # %% [markdown]
-# A game whose players take classes in its own way, such as `FewLabels` (chapter [5.8](../5_icml2019/08_few_labels.ipynb)), needs the labels beside the examples.
+# A game may use classes in a way of its own, such as `FewLabels` (chapter [5.8](../5_icml2019/08_few_labels.ipynb)). `real_with_labels` gives it the labels beside the examples.
 
 # %%
 #| export
@@ -430,7 +430,7 @@ def real_with_labels(self: Turn, n: int, stream: str = "data") -> tuple[torch.Te
     return self._shape_reals(x), y
 
 # %% [markdown]
-# A player may change the real examples of a turn. For example, with a generator that begins with small pictures the real pictures must be reduced, too. If several players have such a method, that of the first is used.
+# A player may change the real examples of a turn. For example, if a generator begins with small pictures, the real pictures must be made smaller, too. Such a player has a method `shape_reals`. If several players have one, that of the first is used.
 
 # %%
 #| export
@@ -463,7 +463,7 @@ def _generators(self: Turn, stream: str) -> list[torch.Generator]:
 
 
 # %% [markdown]
-# A loss that draws numbers of its own takes `t.generator`. For a second purpose, such as the training of a classifier at the first step, it names a stream.
+# A loss that draws numbers of its own takes `t.generator`. For a second purpose, such as the training of a classifier at the first step, it calls `t.stream(name)`.
 
 # %%
 #| export
