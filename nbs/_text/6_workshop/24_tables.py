@@ -10,7 +10,7 @@
 # | **Needs** | [5.9](../5_icml2019/09_tabular.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors, and for readers who want to check HexaGAN's numbers. Chapter 5.9 explains the method.
+# This chapter is for contributors, for users of `HexaGAN` as an estimator, and for readers who want to check its numbers. Users call `HexaGAN().fit(X, y)`, then `transform(X)`, `predict(X)` or `sample(n)` (section *The estimator*). Chapter 5.9 explains the method.
 
 # %%
 #| default_exp methods.tabular_training
@@ -42,7 +42,7 @@ from torch import Tensor
 from modelab.core.signatures import checked, Shape
 
 # %% [markdown]
-# The check is that of `Shape`, with one more test.
+# `NoInfinity` checks what `Shape` checks, and refuses infinity.
 
 # %%
 #| export data.table_rows
@@ -103,7 +103,7 @@ from typing import Any
 import numpy as np
 
 # %% [markdown]
-# A table is a pandas frame or an array. Its cells are read column by column, and `None` stands for a missing one. (pandas itself is not needed.)
+# A table is a pandas DataFrame (a *frame* below) or an array. `is_frame` tells them apart. The cells are read column by column, and `None` stands for a missing one. (pandas itself is not needed.)
 
 # %%
 #| export data.mixed_tables
@@ -112,7 +112,7 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "iloc") and hasattr(X, "columns")
 
 # %% [markdown]
-# The cells of a column are Python objects. For pandas, `isna` says which are missing. Two columns of one name are refused, because one of them would be lost.
+# `table_cells` returns the cells of each column as Python objects. For pandas, `isna` says which are missing. Two columns of one name are refused, because one of them would be lost.
 
 # %%
 #| export data.mixed_tables
@@ -141,7 +141,7 @@ def table_cells(X: Any) -> dict[str, np.ndarray]:
 MOST_TEXTS = 100  # different texts in a column
 
 # %% [markdown]
-# The kind of a column is read from its known cells. True and False count as texts. A column that mixes numbers and texts has no clear meaning, and is refused, too. (The tests that scikit-learn has for estimators ask for the words "argument must be a string or a number".)
+# `column_kind` reads the kind of a column from its known cells. True and False count as texts. A column that mixes numbers and texts has no clear meaning, and is refused, too. (The tests that scikit-learn has for estimators ask for the words "argument must be a string or a number".)
 
 # %%
 #| export data.mixed_tables
@@ -163,7 +163,7 @@ def column_kind(name: str, cells: np.ndarray) -> str:
     return kinds.pop()
 
 # %% [markdown]
-# What is learned of a column is its range, or its texts.
+# `EncodedColumn` stores what is learned of a column: its range, or its texts.
 
 # %%
 #| export data.mixed_tables
@@ -189,7 +189,7 @@ class EncodedColumn:
         return numbers.round() if self.whole else numbers
 
 # %% [markdown]
-# The range comes from the known cells alone. A constant column has no range; its span is set to 1.
+# `fit_column` learns one column. The range comes from the known cells alone. A constant column has the span 0, which is replaced by 1.
 
 # %%
 #| export data.mixed_tables
@@ -210,7 +210,7 @@ def fit_column(name: str, cells: np.ndarray, whole: bool) -> EncodedColumn:
                          whole and bool((known == known.round()).all()))
 
 # %% [markdown]
-# A missing cell is NaN, in a block of texts in each of its columns. A text that `fit` has not seen is refused.
+# `encode` turns cells into numbers. A missing cell becomes NaN. A missing text becomes NaN in each column of its block. A text that `fit` has not seen is refused.
 
 # %%
 #| export data.mixed_tables
@@ -238,7 +238,7 @@ def fit_columns(X: Any) -> list[EncodedColumn]:
     return [fit_column(name, cells, whole) for name, cells in table_cells(X).items()]
 
 # %% [markdown]
-# The encoded columns stand side by side.
+# `encode_columns` puts the encoded columns side by side.
 
 # %%
 #| export data.mixed_tables
@@ -248,7 +248,7 @@ def encode_columns(columns: Sequence[EncodedColumn], X: Any) -> np.ndarray:
     return np.concatenate(parts, 1).astype(np.float32)
 
 # %% [markdown]
-# `refill` keeps each known cell as it is, and the types of the columns.
+# `refill` fills the missing cells. Each known cell and the types of the columns stay as they are.
 
 # %%
 #| export data.mixed_tables
@@ -269,7 +269,7 @@ def refill(columns: Sequence[EncodedColumn], X: Any, filled: np.ndarray) -> Any:
     return made
 
 # %% [markdown]
-# Rows that are made anew get the names and types of the table that was learned from.
+# `as_table` gives generated rows the names and types of the table that was learned from.
 
 # %%
 #| export data.mixed_tables
@@ -315,7 +315,7 @@ from modelab.networks.convolutional import Conv, fold_runs, unfold_runs
 from modelab.networks.layers import Linear
 
 # %% [markdown]
-# The imputer of chapter 5.9 can fill pictures. Its networks keep the picture's size, since every pixel is a cell. Each output depends on a window of 2·`depth` + 3 pixels.
+# The imputer of chapter 5.9 can fill pictures. `PixelNetwork` keeps the picture's size, since every pixel is a cell. Each output depends on a window that is 2·`depth` + 3 pixels wide.
 
 # %%
 #| export networks.cells
@@ -339,7 +339,7 @@ class PixelNetwork(nn.Module):
 PixelNetwork(2, 1, 4, 2, 8, None)(torch.zeros(8, 5, 2, 6, 7)).shape
 
 # %% [markdown]
-# The networks of HexaGAN have one hidden layer of ReLUs. The class takes several inputs, such as a row and its label, and puts them one after the other.
+# The networks of HexaGAN have one hidden layer of ReLUs. `OneHiddenLayer` takes several inputs, such as a row and its label, and concatenates them.
 
 # %%
 #| export networks.cells
@@ -362,11 +362,11 @@ class OneHiddenLayer(nn.Module):
 
 # %% [markdown]
 # ### A penalty without a second backward pass
-# Both critics of HexaGAN have a gradient penalty. With one hidden layer it has a closed form. The slopes are $J=W_2\,\mathrm{diag}(a)\,W_1$, where $a$ is 1 for the active units of the row. The squared norm of row $k$ of $J$ is
+# Both critics of HexaGAN have a gradient penalty. With one hidden layer it has a closed form. The gradients of the outputs in the inputs are the rows of $J=W_2\,\mathrm{diag}(a)\,W_1$, where $a_h$ is 1 if hidden unit $h$ is active for this example, else 0. (The code stores $W_1$ and $W_2$ transposed.) The squared norm of row $k$ of $J$ is
 #
 # $$\|J_k\|^2=\sum_{h,h'}a_ha_{h'}\,M_{k,hh'},\qquad M_{k,hh'}=W_{2,kh}\,W_{2,kh'}\,(W_1W_1^\top)_{hh'}.$$
 #
-# The products $a_ha_{h'}$ are zeros and ones without a gradient, so all rows and outputs take one matrix product.
+# The products $a_ha_{h'}$ are zeros and ones without a gradient. So one matrix product gives the penalty of all examples and outputs. `squared_slopes` computes it.
 
 # %%
 #| export networks.cells
@@ -401,7 +401,7 @@ fast.item()
 
 # %% [markdown]
 # ## The players of a game of cells
-# The first game of chapter 5.9 is played by an imputer and a discriminator of cells. What `Run` and the lab need of them is here; the losses are in chapter 5.9.
+# The first game of chapter 5.9 is played by an imputer and a discriminator of cells. Here is what `Run` and the lab need of them. The losses are in chapter 5.9.
 
 # %%
 #| export methods.cell_game
@@ -436,7 +436,7 @@ CellCritic = Annotated[Callable[[Tensor], Tensor], Function("*runs n d -> *runs 
 EventShape = Annotated[Sequence[int], Wholes(1)]
 
 # %% [markdown]
-# This wrapper puts noise into the holes and appends the mask. The network inside gets no hidden value. `Run.sample` and `coverage` call it without rows; then all cells are holes.
+# `ImputerNetwork` is a wrapper. It puts noise into the missing cells (the *holes*) and appends the mask. The network inside gets no hidden value. `Run.sample` and `Run.coverage` call it without rows; then all cells are holes.
 
 # %%
 #| export methods.cell_game
@@ -459,7 +459,7 @@ class ImputerNetwork(nn.Module):
         return check_shape("G", self.net(seen), x.shape)
 
 # %% [markdown]
-# The discriminator gives a score for each cell. Where one score per row is needed, as in the lab, it is their mean.
+# `CellDiscriminator` gives a score for each cell. Where one score per row is needed, as in the lab, it is their mean.
 
 # %%
 #| export methods.cell_game
@@ -520,7 +520,7 @@ def noise(self: CellGame, *shape: int, generator: Generators = None,
     return draw(*shape, generator=generator, device=device)
 
 # %% [markdown]
-# Both players take rows and give a number for each cell, so one function makes both networks.
+# Both players take rows and give a number for each cell, so `_cell_network` makes both networks.
 
 # %%
 #| export methods.cell_game
@@ -550,7 +550,7 @@ def players(self: CellGame, event: tuple[int, ...], latent: int, runs: int,
     return {"G": ImputerNetwork(G, event), "D": CellDiscriminator(D)}
 
 # %% [markdown]
-# After training, a table is filled by the imputer of each run.
+# After training, `impute_rows` fills a table by the imputer of each run.
 
 # %%
 #| export methods.cell_game
@@ -599,7 +599,7 @@ from modelab.core.signatures import (check_fields, Count, Index, NonNegative, Sh
                                      unchecked)
 
 # %% [markdown]
-# The defaults are for small tables and small budgets.
+# `HexaSettings` holds the settings. The defaults are for small tables and short trainings.
 
 # %%
 #| export
@@ -638,7 +638,7 @@ PAPER_SETTINGS = dict(steps=50_300, lr=2e-4, lr_classifier=2e-3, rounds=10, crit
                       hide=0.)
 
 # %% [markdown]
-# Labels are one-hot, because $D_{MI}$ scores them beside the cells of a row.
+# Labels are one-hot, because $D_{MI}$ scores them beside the cells of a row. `OneHotShape` checks this.
 
 # %%
 #| export
@@ -661,7 +661,7 @@ class OneHotShape(Shape):
 OneHot = Annotated[Tensor, OneHotShape("*runs n classes")]
 
 # %% [markdown]
-# A batch has three kinds of rows: labelled, unlabelled and generated ones. One mask says what of them is known: the cells that are shown, and the labels that were given. Of a generated row nothing is known.
+# A batch has three kinds of rows: labelled, unlabelled and generated ones. `HexaBatch` holds one batch. One mask says what is known of the rows: the cells that are shown, and the labels that were given. Of a generated row nothing is known.
 
 # %%
 #| export
@@ -686,7 +686,7 @@ class HexaBatch:
         return known
 
 # %% [markdown]
-# `TableTraining` holds the tables of all runs, the networks and their optimisers. Rows with the label $-2$ are never drawn: they fill up the shorter ones of several tables.
+# `TableTraining` holds the tables of all runs, the networks and their optimisers. The tables of several runs may differ in length. Shorter ones are filled up with rows of the label $-2$, which are never drawn.
 
 # %%
 #| export
@@ -710,7 +710,7 @@ class TableTraining:
                            for name, net in nets.named_children()}
 
 # %% [markdown]
-# Each step draws labelled rows, unlabelled rows in proportion, and uniform noise. A run draws from its own generator, so its numbers do not depend on the other runs.
+# `draw` makes the batch of a step: labelled rows, unlabelled rows in proportion, and uniform noise. A run draws from its own generator, so its numbers do not depend on the other runs.
 
 # %%
 #| export
@@ -731,7 +731,7 @@ def draw(self: TableTraining) -> HexaBatch:
     return HexaBatch(full, x, labels, z.view(runs, n, d), z_g.view(runs, s.batch, d))
 
 # %% [markdown]
-# `_descend` moves the named networks down a loss. The others stay, also where the loss depends on them.
+# `_descend` takes one gradient step of the named networks. The other networks do not change, even if the loss depends on them.
 
 # %%
 #| export
@@ -749,7 +749,7 @@ def _descend(self: TableTraining, names: str, loss: Tensor, rate: float) -> None
         optimiser.step()
 
 # %% [markdown]
-# `step` trains on. If a training breaks, the error names the network.
+# `step` makes further training steps. If a weight is no longer finite, the error names the network.
 
 # %%
 #| export
@@ -767,7 +767,7 @@ def step(self: TableTraining, n: int = 1) -> TableTraining:
     return self
 
 # %% [markdown]
-# After training, rows are completed with several draws of the noise. The result is their mean, since the mean has the smallest squared error. All rows share these draws. So the result for a row does not depend on the rows around it. The class probabilities are averaged in the same way.
+# After training, `apply` completes rows with several draws of the noise. The result is their mean, since the mean has the smallest squared error. All rows share these draws. So the result for a row does not depend on the rows around it. The class probabilities are averaged in the same way.
 
 # %%
 #| export
@@ -829,7 +829,7 @@ from modelab.methods.tabular_networks import HexaTraining
 from modelab.methods.tabular_training import HexaSettings
 
 # %% [markdown]
-# First the labels: which classes are there, and which rows have none?
+# `split_labels` finds the classes, and the rows without a label.
 
 # %%
 #| export methods.tabular_estimator
@@ -888,7 +888,7 @@ class HexaGAN(OneToOneFeatureMixin, ClassifierMixin, TransformerMixin, BaseEstim
         return tags
 
 # %% [markdown]
-# Tables of numbers alone are checked by scikit-learn. A table with texts is checked by `fit_columns`.
+# `_table` checks the input. Tables of numbers alone are checked by scikit-learn. A table with texts is checked by `fit_columns`.
 
 # %%
 #| export methods.tabular_estimator
@@ -960,7 +960,7 @@ def transform(self: HexaGAN, X: Any) -> Any:
     return refill(self.columns_, X, rows)
 
 # %% [markdown]
-# The probabilities of a row are divided by their sum, because the means are rounded.
+# `predict_proba` divides the probabilities of a row by their sum, because the means are rounded.
 
 # %%
 #| export methods.tabular_estimator
@@ -1036,7 +1036,7 @@ made
 
 # %% [markdown]
 # ## The recorded comparison, in detail
-# `benchmarks/tabular.py` compares HexaGAN with ordinary methods on real tables of scikit-learn, with eight seeds. Chapter 5.9 describes it and states its claims. Here are all methods, and how much the protocol matters. The first table is F1, the second is the error. (*Classes not balanced* has the settings that were chosen for F1, so its error is left out.)
+# `benchmarks/tabular.py` compares HexaGAN with ordinary methods on real tables of scikit-learn, with eight seeds. Chapter 5.9 describes it and states its claims. *Tumours* is scikit-learn's table of breast cancer. *Few malignant* is the same table with only 17 malignant rows for training. Here are all methods, and how much the protocol matters. The first table has F1 (more is better). The second has the error of the filled cells, with columns in units of their range (less is better). *Classes not balanced* has the settings that were chosen for F1, so its error is left out.
 
 # %%
 kept = recorded("tabular")
@@ -1065,7 +1065,7 @@ def seeds_of(table: str, method: str, measure: str) -> torch.Tensor:
 
 # %% [markdown]
 # ### The settings of HexaGAN
-# Three settings are tried for each seed. The first has the paper's width, half of the columns, and reconstructs shown cells as in the paper. The second and third have at least 15 units and reconstruct hidden cells; the third has a smaller learning rate. The error of each setting, trained for 800 steps:
+# Three settings are tried for each seed. The width of the first is half of the number of columns, as in the paper, and it reconstructs shown cells, as in the paper. The second and third have at least 15 units and reconstruct hidden cells; the third has a smaller learning rate. The error of each setting, trained for 800 steps:
 
 # %%
 settings = {name: [interval(seeds_of(name, "HexaGAN", f"error, setting {k}")) for k in range(3)]
@@ -1093,7 +1093,7 @@ assert 1 / 19 < 17 / (17 + .8 * 357) < 1 / 17 and 212 / 569 > 1 / 3
 
 # %% [markdown]
 # ### What the protocol gives
-# Two choices of the authors' code make its figures better than they would be on new data. Each fold reports its *best epoch on the test rows*. And columns are scaled by all cells, hidden ones and test rows included. We do neither. How much would each give here?
+# Two choices of the authors' code make its figures better than they would be on new data. Each fold of the cross-validation reports its *best epoch on the test rows*. And columns are scaled by all cells, hidden ones and test rows included. We do neither. How much would each give here? A *look* is a test of the network during its training. There are eight looks.
 #
 # **Predict:** by how much is the best of eight looks on the test rows better than the last look, in F1?
 
