@@ -876,8 +876,8 @@ assert all(torch.isfinite(w.grad).all() for net in (my_G, my_D) for w in net.par
 # Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-from modelab.course.graders.mode_seeking import (grade_ahead, grade_packed, grade_seeking,
-                                                 grade_share)
+from modelab.course.graders.mode_seeking import (grade_ahead, grade_entropy, grade_packed,
+                                                 grade_seeking, grade_share)
 
 # %% [markdown]
 # **1.** (easy, 5 minutes) The data have ten equal modes. A generator makes five of them with equal shares, and never the other five. What is the total variation between packs of three real examples and packs of three samples?
@@ -1000,6 +1000,56 @@ grade_seeking(answer)
 # </details>
 
 # %% [markdown]
+# **5.** (hard, 20 minutes) Another remedy, *maximum entropy generators* (MEG; Kumar et al. 2019), is only an exercise here; this course did not measure it. $D$ is an energy: low at the data, high at the samples. A generator that only descends an energy puts all samples at its lowest point. So it also has to keep the *entropy* of its samples high.
+#
+# The entropy of $x=G(z)$ cannot be computed. But $G$ is a function: if $z$ is known, nothing about $x$ is uncertain. So the more different samples $G$ makes, the more $x$ tells about $z$ (their mutual information, [glossary](../glossary.ipynb)). A third network $T(x,z)$ estimates this. It tells true pairs from pairs with the $z$ of another sample:
+#
+# $$L_T=\frac1n\sum_i\operatorname{softplus}\big(-T(x_i,z_i)\big)+\frac1n\sum_i\operatorname{softplus}\big(T(x_i,z_{\pi(i)})\big).$$
+#
+# $T$ descends $L_T$, and $G$ descends the sum of the energy of its samples and $L_T$. Write `entropy_term(T, x, z, order)`. `x` is `(n, d)`, `z` is `(n, l)`, and `T(x, z)` gives `(n,)` logits. `order` is the permutation $\pi$ as whole numbers. The gradient must reach $G$ through both parts.
+#
+# <details><summary>Hint</summary>
+#
+# Only one of the two is permuted: if both are, the pairs stay true. Which of them has `detach` in $D$'s loss, and may it have it here?
+#
+# </details>
+
+# %%
+def entropy_term(T, x, z, order):
+    ...
+
+answer = entropy_term
+grade_entropy(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def entropy_term(T, x, z, order):
+#     true, other = T(x, z), T(x, z[order])
+#     return F.softplus(-true).mean() + F.softplus(other).mean()
+#
+# answer = entropy_term
+# ```
+#
+# Let the latents have $k$ values, and let $G$ give a sample of its own to each. The best $T$ is the log of the density ratio of true and other pairs: $\log k$ for a true pair, $-\infty$ for all pairs that never occur. Of the other pairs $1/k$ look true. So the least loss is $\log(1+\frac1k)+\frac1k\log(1+k)$. It is $2\log2$ for one sample ($k=1$, a full collapse), and it falls to 0 as $k$ grows. This is why $G$ descends it.
+#
+# </details>
+
+# %% [markdown]
+# The formula of the solution in numbers (open it first):
+
+# %%
+def least_entropy_loss(k: int) -> float:
+    "The loss of the best T if G makes k equally likely samples, one for each latent."
+    return math.log1p(1 / k) + math.log1p(k) / k
+
+assert math.isclose(least_entropy_loss(1), 2 * math.log(2))
+falls = [round(least_entropy_loss(k), 2) for k in (1, 2, 8, 64)]
+assert falls == sorted(falls, reverse=True)
+falls
+
+# %% [markdown]
 # ## Recap
 # - A discriminator of packs sees several examples of one kind. Of two generators with the same TV for single examples, the one that missed modes was farther from the data in packs of two to five. The logit of a perfect $D$ of packs is the sum of the single logits.
 # - The unrolled GAN differentiates through $K$ steps of $D$. With Adam, gradients must flow through its moments. A finite difference finds the mistake, the value of the loss does not.
@@ -1021,7 +1071,7 @@ grade_seeking(answer)
 #
 # </details>
 #
-# **References.** Z. Lin, A. Khetan, G. Fanti, S. Oh, *PacGAN: the power of two samples in generative adversarial networks*, NeurIPS 2018. L. Metz, B. Poole, D. Pfau, J. Sohl-Dickstein, *Unrolled generative adversarial networks*, ICLR 2017. Q. Mao, H.-Y. Lee, H.-Y. Tseng, S. Ma, M.-H. Yang, *Mode seeking generative adversarial networks for diverse image synthesis*, CVPR 2019. T. Karras, T. Aila, S. Laine, J. Lehtinen, *Progressive growing of GANs for improved quality, stability, and variation*, ICLR 2018.
+# **References.** Z. Lin, A. Khetan, G. Fanti, S. Oh, *PacGAN: the power of two samples in generative adversarial networks*, NeurIPS 2018. L. Metz, B. Poole, D. Pfau, J. Sohl-Dickstein, *Unrolled generative adversarial networks*, ICLR 2017. Q. Mao, H.-Y. Lee, H.-Y. Tseng, S. Ma, M.-H. Yang, *Mode seeking generative adversarial networks for diverse image synthesis*, CVPR 2019. T. Karras, T. Aila, S. Laine, J. Lehtinen, *Progressive growing of GANs for improved quality, stability, and variation*, ICLR 2018. R. Kumar, S. Ozair, A. Goyal, A. Courville, Y. Bengio, *Maximum entropy generators for energy-based models*, 2019 (arXiv:1901.08508).
 
 # %% [markdown]
 # ## The graders
@@ -1033,6 +1083,7 @@ grade_seeking(answer)
 import functools
 
 import torch
+import torch.nn.functional as F
 
 from modelab.course.exercises import as_number, exercise
 from modelab.methods.mode_seeking import mode_seeking_loss, pack
@@ -1140,3 +1191,44 @@ def grade_seeking(seeking):
         "the value is wrong: means of absolute differences, their ratio, and which way up it is"
     assert torch.isclose(seeking(x, x, *z).squeeze(), torch.tensor(1e5).double()), \
         "for equal samples the term should be 1e5: where does the small number stand?"
+
+# %%
+#| export course.graders.mode_seeking
+def by_pairs(T, x, z, order, signs=(-1, 1), cut=(False, False), both=False, part=(1, 1)):
+    "The right answer, and wrong ones by its options."
+    inputs = [x.detach() if off else x for off in cut]
+    true, other = T(inputs[0], z), T(inputs[1][order] if both else inputs[1], z[order])
+    return sum(w * F.softplus(sign * logit).mean()
+               for w, sign, logit in zip(part, signs, (true, other)))
+
+# %%
+#| export course.graders.mode_seeking
+wrong_pairs = [*(functools.partial(by_pairs, **wrong) for wrong in (
+    {"signs": (1, -1)}, {"signs": (-1, -1)}, {"cut": (True, True)}, {"cut": (False, True)},
+    {"cut": (True, False)}, {"both": True}, {"part": (1, 0)}, {"part": (0, 1)},
+    {"part": (-1, -1)}, {"part": (.5, .5)})),
+    lambda T, x, z, order: by_pairs(T, x, z, torch.arange(len(x))),
+    lambda T, x, z, order: len(x) * by_pairs(T, x, z, order),
+    lambda T, x, z, order: F.softplus(T(x, z[order]) - T(x, z)).mean(),
+    lambda T, x, z, order: F.softplus(-T(x, z).mean()) + F.softplus(T(x, z[order]).mean())]
+
+# %%
+#| export course.graders.mode_seeking
+@exercise(accepts=[by_pairs, lambda T, x, z, order: F.softplus(-T(x, z)).mean()
+                   + F.softplus(T(x[order.argsort()], z)).mean()], rejects=wrong_pairs)
+def grade_entropy(entropy_term):
+    weights, z = (torch.randn(n, 3, generator=torch.Generator().manual_seed(n)).double()
+                  for n in (2, 6))
+    x = (z @ weights.T).tanh().requires_grad_()
+    order = torch.tensor([2, 0, 1, 5, 3, 4])
+
+    def T(x, z):
+        return (x.sin() @ weights * z).sum(1) + .3 * z.sum(1)
+    found, right = (f(T, x, z, order) for f in (entropy_term, by_pairs))
+    assert torch.is_tensor(found) and found.numel() == 1, "one number for the batch"
+    assert torch.isclose(found.squeeze(), right), \
+        "the value is wrong: the signs, the means, or which pairs are the others"
+    assert found.requires_grad, "no gradient reaches G"
+    mine, needed = (torch.autograd.grad(v.squeeze(), x)[0] for v in (found, right))
+    assert torch.allclose(mine, needed), \
+        "the value is right, and a part of its gradient in x is missing"
