@@ -416,6 +416,8 @@ NAMES = {
     'NEARER': 'evaluation.ratio_test',
     'NOISE_POINTS': 'evaluation.audit_sources',
     'NOT_TESTED': 'evaluation.conditions',
+    'NOISE_COLUMNS': 'training.board_tables',
+    'NOISE_NOTE': 'training.board_tables',
     'N_ARROWS': 'lab.view',
     'N_SHOWN': 'lab.view',
     'Names': 'methods.attention',
@@ -588,6 +590,7 @@ NAMES = {
     'alarmed_rows': 'evaluation.annotations',
     'alignment': 'methods.pairwise',
     'angle_generator': 'methods.currents',
+    'above_noise': 'training.board_tables',
     'answer_cure': 'networks.adapters',
     'are_pictures': 'data.picture_arrays',
     'arrow_folder': 'data.arrow_files',
@@ -1242,6 +1245,7 @@ NAMES = {
     'write_report': 'evaluation.audit_command',
     'xml_safe': 'evaluation.page',
     'zip_members': 'data.archive_members',
+    'within_noise': 'training.board_tables',
 }
 
 GAMES = {

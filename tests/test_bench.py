@@ -12,7 +12,7 @@ from modelab.training import leaderboard
 from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
-from modelab.training.board_tables import mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, told_apart
+from modelab.training.board_tables import above_noise, mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, told_apart, within_noise
 from modelab.training.board_file import BoardCell, read_board_file, setting_words
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
@@ -235,8 +235,30 @@ def test_tables_say_what_is_told_apart():
     assert "not told apart |" not in text
     assert not told_apart(best, row("twin", (.2, .3, .4))) and not told_apart(best, row("noisy", (.5, .2, .4)))
     assert "| not told apart |" in board_markdown([best, row("noisy", (.5, .2, .4))])
-    assert "not above noise |" in board_markdown([best, row("bad", (.95, .7, .9))]) and "not above noise |" not in text
+    assert "| within noise: TV |" in board_markdown([best, row("bad", (.95, .7, .9))]) and "within noise: TV" not in text
     assert told_apart(best, row("others", (.2, .3, .4), seeds=(7, 8, 9))) is None
+
+
+@pytest.mark.parametrize("key, low, high, null, above", [
+    ("tv", .1, .4, .5, True), ("tv", .1, .5, .5, False), ("tv", .6, .7, .5, False), ("kl", .1, .4, .5, True), ("kl", .4, .6, .5, False), ("kl", .4, .6, None, None),
+    ("captured", 2, 4, 1, True), ("captured", 1, 4, 1, False), ("captured", 0, 0, 0, False), ("high_quality", .3, .4, .2, True), ("high_quality", .1, .4, .2, False),
+    ("tv", None, None, .5, None)])
+def test_a_measure_is_above_noise_only_with_its_whole_interval(key, low, high, null, above):
+    """Less is better for TV and KL, more for the others; equal to noise is not above it."""
+    measured = {"captured": {"low": 5, "high": 6}, "tv": {"low": .1, "high": .2}, "kl": None, "high_quality": {"low": .8, "high": .9}} | {key: {"low": low, "high": high}}
+    found = measured | {"null": {"captured": 1, "tv": .5, "kl": .5, "high_quality": .2} | {key: null}}
+    assert above_noise(found, key) is above and within_noise(found) == [key] * (above is False)
+    assert above_noise({**found, key: None}, key) is None and above_noise({**found, "null": None}, key) is None
+
+
+def test_the_tables_say_by_which_column_a_row_is_within_noise():
+    low = row("low", (.2, .3, .4), captured=(1, 4, 1))
+    low["kl"] = {"mean": .8, "low": .6, "high": 1., "n": 3, "of": 3}
+    text = board_markdown([low, row("good", (.3, .3, .3))])
+    assert "| low | 0.3 [0.0516, 0.548] | *2 [0, 6.3]* | 1 | *0.8 [0.6, 1]* | 50 [50, 50] |" in text and "| within noise: modes captured, KL |" in text
+    assert "| ring | 2 of 2 | 1 of 2 | 0 of 2 | 2 of 2 |" in text and "*0.3" not in text
+    lost = {**row("lost", (.3, .3, .3)), "tv": None, "captured": None, "kl": None, "high_quality": None, "frechet": None, "worst": None, "null": None, "floor": None, "diverged": ["at step 3"]}
+    assert within_noise(lost) == [] and "| ring | 1 of 2 | 0 of 2 | 0 of 2 | 1 of 2 |" in board_markdown([low, lost])
 
 
 def test_rows_are_in_the_order_of_tv_and_ranks_are_over_all_sets():
@@ -489,4 +511,5 @@ def test_the_committed_board_is_what_its_file_asks_for(root):
     assert path.with_suffix(".md").read_text() == board_markdown(rows, pictures=shown) and path.with_suffix(".png").exists()
     assert all((path.parent / file).exists() for file, _ in shown.values())
     assert path.with_suffix(".json").read_text().count('"null": {') == len(shown) == 5  # once for each set
+    assert not any({"tv", "high_quality"} & set(within_noise(r)) for r in rows)  # no row is within noise by these
     assert 3600 < sum(r["seconds per seed"] * r["runs"] for r in rows) < 3 * 3600  # of one core, without the trials

@@ -21,7 +21,7 @@ from run_notebooks import ROOT, ChapterError, notebooks
 from modelab.__main__ import main
 from modelab.course.family_map import beside
 from modelab.training.board_json import board_rows
-from modelab.training.board_tables import mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks
+from modelab.training.board_tables import above_noise, mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, within_noise
 from modelab.training.leaderboard import read_board_file
 
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
@@ -175,6 +175,9 @@ def test_the_table_of_methods_says_what_is_recorded():
     rows = board_rows(json.loads((ROOT / "benchmarks/leaderboard.json").read_text(encoding="utf-8")))
     (best, ranks), *others = mean_ranks(rows)
     assert f"{best} has the best mean rank of {number_word(len(others) + 1)} methods over {number_word(len(ranks))} sets, though first on none and not clearly ahead" in readme()
+    low = [within_noise(row) for row in rows]
+    assert f"by it each of its {len(rows)} rows is above uniform noise" in readme() and not any("tv" in keys for keys in low)
+    assert f"alone {sum('kl' in keys for keys in low)} are not, because noise spreads" in readme() and all(above_noise(row, "tv") for row in rows)
     places = {name: [row["method"] for row in own] for name, own in order_rows(rows)}
     ranked = seed_ranks(rows)
     assert best not in [own[0] for own in places.values()] and not all(ranks_apart(rank_difference(ranked[other], ranked[best])[0]) for other, _ in others)

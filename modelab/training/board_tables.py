@@ -14,8 +14,9 @@ from ..core.plotting import axes, FAKE, MISSING, Picture, REAL
 from ..core.statistics import Interval, interval
 
 # %% auto #0
-__all__ = ['BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'RANK_HEAD', 'order_rows', 'tv_by_seed', 'told_apart', 'board_markdown',
-           'seed_ranks', 'mean_ranks', 'rank_difference', 'ranks_apart', 'plot_board']
+__all__ = ['NOISE_COLUMNS', 'NOISE_NOTE', 'BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'RANK_HEAD', 'order_rows', 'tv_by_seed',
+           'told_apart', 'above_noise', 'within_noise', 'board_markdown', 'seed_ranks', 'mean_ranks', 'rank_difference',
+           'ranks_apart', 'plot_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b53f9ba3
 def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -42,6 +43,42 @@ def told_apart(row: dict, other: dict) -> bool | None:
     found = interval([ours[seed] - theirs[seed] for seed in seeds])
     return not found.low <= 0 <= found.high
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #8eec267d
+NOISE_COLUMNS = {"tv": "TV", "captured": "modes captured", "kl": "KL",
+                 "high_quality": "high quality"}
+
+def above_noise(row: dict,  # of the board
+                key: str,  # a key of NOISE_COLUMNS
+                ) -> bool | None:
+    "Whether a measure's interval is better than noise; None if one of the two is not there."
+    found, noise = row[key], (row["null"] or {}).get(key)
+    if not found or found["low"] is None or noise is None:
+        return None
+    return found["high"] < noise if key in ("tv", "kl") else found["low"] > noise
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #81a5c3ae
+def within_noise(row: dict) -> list[str]:
+    "The keys of NOISE_COLUMNS whose measure is not above noise."
+    return [key for key in NOISE_COLUMNS if above_noise(row, key) is False]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #bd9e0bcd
+def _noise_lines(rows: Sequence[dict]) -> list[str]:
+    "The table of how many rows of a set are above noise, column by column."
+    head = ("set", *NOISE_COLUMNS.values())
+    lines = ["", "## Rows above noise", "", NOISE_NOTE, "", _line(head), "|" + "---|" * len(head)]
+    for name, own in order_rows(rows):
+        said = [[above_noise(row, key) for row in own] for key in NOISE_COLUMNS]
+        lines.append(_line((name, *(f"{sum(map(bool, found))} of {len(own)}"
+                                    if {True, False} & set(found) else "–" for found in said))))
+    return lines
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #3944e818
+NOISE_NOTE = """Of so many rows the whole interval is better than noise; – where noise has no \
+value, as it has no good sample, or with a single seed. The rows are ordered by TV, and a row is \
+above noise if it is so by TV. KL is over the good samples only. Noise has few of them, spread \
+evenly, so on sets with equal modes its KL is small though it covers nothing: a KL within noise \
+says that the good samples are less evenly spread than those of noise."""
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2c859b0b
 def _shown(value: dict | None, scale: float = 1.) -> str:
     "Mean and interval for a table."
@@ -61,11 +98,11 @@ seconds of training until 95 % of the modes are held to the end, median over the
 of them or more never hold so many. *MB*: weights and state of the optimiser a seed. *Tried*: \
 settings of the method that were tried, on other seeds, before the one in *setting* was chosen. \
 *Not told apart*: the interval \
-of the difference of TV to the first row, seed by seed, holds 0; *not above noise*: the interval \
-of TV reaches the noise's. *Rank*: the methods' ranks by TV at each seed, averaged over the seeds \
-and then over the sets; *places behind*: the difference to the first method's, paired, with the \
-95 % interval over seeds (these sets) or over sets (sets like these). Seconds are of one core of \
-one machine; compare them with each other."""
+of the difference of TV to the first row, seed by seed, holds 0; *italics*, and *within noise*: \
+the interval reaches the value of noise, or noise is better. *Rank*: the methods' ranks by TV at \
+each seed, averaged over the seeds and then over the sets; *places behind*: the difference to the \
+first method's, paired, with the 95 % interval over seeds (these sets) or over sets (sets like \
+these). Seconds are of one core of one machine; compare them with each other."""
 BOARD_HEAD = ("method", "TV", "modes captured", "worst", "KL", "high quality, %", "Fréchet",
               "s to 95 %", "s a seed", "MB", "seeds", "steps", "tried", "setting", "")
 
@@ -74,7 +111,7 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
                    pictures: Mapping[str, tuple[str, str]] | None = None,  # of a set: file, text
                    ) -> str:
     "The board as Markdown: a table per set, with what a perfect generator and noise score."
-    lines = [f"# {title}", "", BOARD_NOTE, *_rank_lines(rows)]
+    lines = [f"# {title}", "", BOARD_NOTE, *_rank_lines(rows), *_noise_lines(rows)]
     for name, own in order_rows(rows):
         n = own[0]["n_modes"]
         head = f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}"
@@ -107,11 +144,14 @@ def _end_cells(own: Sequence[dict], side: str, word: str) -> list[str]:
 def _row_cells(row: dict, best: dict) -> list[str]:
     "The cells of one row; `best` is the first row of its set."
     notes = [f"diverged: {why}" for why in row["diverged"]]
-    if (tv := row["tv"]) and tv["low"] is not None:
+    if row["tv"]:
         notes += ["not told apart"] * (row is not best and told_apart(row, best) is False)
-        notes += ["not above noise"] * (tv["high"] >= row["null"]["tv"])
+    if low := within_noise(row):
+        notes.append("within noise: " + ", ".join(NOISE_COLUMNS[key] for key in low))
     shown = ["–" if row[key] is None else f"{row[key]:g}" if key == "worst" else
              _shown(row[key], scale) for key, scale in BOARD_COLUMNS]
+    shown = [f"*{text}*" if key in low else text
+             for text, (key, _) in zip(shown, BOARD_COLUMNS)]
     costs = ["–" if row[key] is None else f"{row[key]:.3g}"
              for key in ("seconds to reach", "seconds per seed", "megabytes")]
     return [row["method"], *shown, *costs, str(row["runs"]), str(row["steps"]), str(row["tried"]),
