@@ -10,7 +10,22 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.8](08_session.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors who change the lab. How to use the lab is in chapter 1.3. It exports two modules: `lab.view` makes frames, `lab.recording` puts frames of a whole run on a page.
+# This chapter is for contributors who change how the lab is drawn. How to use the lab is in chapter [1.3](../1_game/03_lab.ipynb). A few calls are useful in scripts, too:
+#
+# ```python
+# from modelab import Lab
+# from modelab.lab.view import critic_scores, unpack_frame
+#
+# lab = Lab("minimax", "ring").step(200)
+# lab.recording().save_html("run.html")       # a page that plays the run without a kernel
+# lab.recording().measures("captured")        # one measure along the run, as a list
+# arrays, note = unpack_frame(lab.frame())    # what the page draws at this step, as NumPy arrays
+# critic_scores(lab.sides["A"], x)            # D's scores of examples of yours, (n, *event)
+# ```
+#
+# Three words are used throughout. A **side** is one of the lab's training runs: a lab has one, or two that are compared. A **frame** is what is drawn of a side at one step. The **scene** is what does not change while the lab runs, such as the real examples.
+#
+# The chapter exports two modules. `lab.view` makes frames, and `lab.recording` puts the frames of a whole run on a page.
 
 # %%
 #| default_exp lab.view
@@ -45,7 +60,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## The size of a picture
-# The easy way is to draw a plot with matplotlib and send it as PNG. How many bytes is that?
+# The easy way is to draw a plot with matplotlib and to send it as PNG. How many bytes does it have?
 
 # %%
 lab = LabSession(Minimax(networks=Networks(width=32)), ring(std=.1), batch=64, samples=200)
@@ -59,8 +74,10 @@ len(as_png.png)
 # %% [markdown]
 # The page has a canvas and can draw by itself. It only needs a few thousand numbers.
 #
+# How much training speed does this cost? `benchmarks/lab.py` measured it in JupyterLab. Chapter [1.3](../1_game/03_lab.ipynb) prints the record under *Speed*: the frames shown each second, and the training speed with the lab shown over the speed without it, beside the same figures of a matplotlib picture. The limit is set in chapter [6.10](10_panel.ipynb): drawing gets at most two fifths of the time.
+#
 # ## The scores of D
-# A discriminator scores an example, or an example together with its code. One call of $D$ within G's loss shows which of the two a game uses.
+# A discriminator scores an example, or an example together with its code. `critic_inputs` finds out which of the two a game uses: it looks at one call of $D$ within G's loss.
 
 # %%
 #| export
@@ -112,7 +129,7 @@ critic_scores(joint, EvalBatch(joint, 3).x[0]).shape
 # ## The plane
 # Points in two dimensions are drawn as they are. An example on the line has one coordinate; the second axis is then its latent: $(G(z), z)$ for generated points, and $(x, E(x))$ for real ones where the game has an encoder. Pictures are shown as pictures.
 #
-# The sizes of the parts of a frame are constants, so that a frame stays below its limit:
+# The sizes of the parts of a frame are constants, so that a frame stays below its limit of 12 kB:
 
 # %%
 #| export
@@ -187,7 +204,7 @@ quantize(torch.tensor([[-1., 0.], [1., 0.], [1.9, 0.], [9., 0.]]), (-1., 1., -1.
 
 # %% [markdown]
 # ## A surface of D
-# On the plane, D is evaluated on a grid: its score, its probability that a point is real, or the norm of its gradient. A cell takes one byte. The grid is given by the centres of its cells; on the line, the second coordinate of a cell is the latent.
+# On the plane, D is evaluated on a grid: its score, its probability that a point is real, or the norm of its gradient. A cell takes one byte. `_surface_grid` gives the centres of the cells. On the line, the second coordinate of a cell is the latent.
 
 # %%
 #| export
@@ -200,7 +217,7 @@ def _surface_grid(side: Side) -> tuple[torch.Tensor, torch.Tensor | None]:
 
 
 # %% [markdown]
-# Each cell gets one number. The gradient norm needs a gradient with respect to the examples; the other two are computed without gradients, which is faster.
+# `_surface_values` gives one number for each cell. The gradient norm needs a gradient with respect to the examples; the other two are computed without gradients, which is faster.
 
 # %%
 #| export
@@ -289,7 +306,7 @@ def shrink_pictures(x: torch.Tensor, modes: ModeSet, room: int) -> np.ndarray:
 
 # %% [markdown]
 # ## A frame
-# Arrays and a note become one string of bytes. First comes a JSON head with the place of each array, then the numbers.
+# `pack_frame` turns arrays and a note into one string of bytes. First comes a JSON head with the place of each array, then the numbers.
 
 # %%
 #| export
@@ -464,7 +481,7 @@ assert len(data) < 12_000 and len(data) < len(as_png.png)
 len(data), {name: array.nbytes for name, array in arrays.items()}, note
 
 # %% [markdown]
-# The page draws the computed points, up to half a step of a 16-bit grid:
+# The frame is smaller than the PNG, although it also holds the surface, the grid, the arrows and the counts. (The real points are not in it. They are sent once, with the scene below.) The points on the page differ from the computed ones by the rounding to 16 bits alone:
 
 # %%
 box, made = view_box(side), side.player("G")(EvalBatch(side, N_SHOWN).z)[0].detach()
@@ -474,7 +491,9 @@ assert (shown - made)[inside].abs().max() < 2 * (box[1] - box[0]) / 65535
 
 # %% [markdown]
 # ## A scene
-# Names, the box, real examples, the floor and the null of each measure do not change while a lab runs. They are sent once.
+# Names, the box and real examples do not change while a lab runs, and neither do the floor and the null of each measure. (The floor is what a perfect generator reaches with as many samples, the null what uniform noise reaches; see chapter [0.4](../0_start/04_coverage.ipynb).) They are sent once.
+#
+# `mode_names` gives the labels of the modes.
 
 # %%
 #| export
@@ -487,7 +506,7 @@ def mode_names(modes: ModeSet) -> list[str]:
 
 
 # %% [markdown]
-# The title of the lab names the data. A set without a registered name is named by its class.
+# The title of the lab names the data. `_set_name` gives this name. A set without a registered name is named by its class.
 
 # %%
 #| export
@@ -882,7 +901,7 @@ recording
 
 # %% [markdown]
 # ## The script of the page
-# The script of the page is one file, written by hand. It begins with the inverse of `pack_frame`:
+# The script of the page is one file, `modelab/lab/static/lab.js`, written by hand. It begins with the inverse of `pack_frame`:
 
 # %%
 source = read_static("lab.js")
@@ -890,9 +909,31 @@ start = source.index("export function unpack")
 print(source[start:source.index("const decode")])
 
 # %% [markdown]
+# ## Add a layer
+# A new layer of the plane needs four changes:
+#
+# 1. Compute its array in a function of its own, with `quantize` for points, and add it to `_plane_parts`.
+# 2. In `lab.js`, add its sign and its label to `LAYERS`, and whether it is shown at first to `shown` in `LabView`.
+# 3. In `lab.js`, draw it in the method `draw` of `Stage`.
+# 4. In `tests/test_lab.py`, add its shape to `test_frames_are_small_and_true`. This test also holds the limit of 12 kB.
+#
+# If the layer should be seen in stills and printed pages, draw it in `_plot_points` as well.
+
+# %% [markdown]
 # ## Recap
 # - The lab sends numbers, not pictures. The page draws them, follows the theme, and can replay them without a kernel.
+# - Drawing costs training speed. Chapter 6.10 limits its share of the time, and chapter 1.3 shows what was measured.
 # - Points are quantised over more than what is shown. Otherwise points outside would appear on the border.
 # - The input of D is found from a call of the game, not from a list of games.
 #
-# **For later.** Why is the box stored twice as wide? Which frames does a recording hold, and why those?
+# **For later.**
+#
+# 1. Why are points stored over twice the box?
+# 2. Which frames does a recording hold, and why those?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A sample outside the box would otherwise be moved to the border, where it would look like a mode. Now it keeps its place and is not drawn; the page says how many samples are outside.
+# 2. Frames at the lab's snapshots and at its last step, spread evenly, at most as many as `frames` says. The lab holds these states, so no step has to be trained again.
+#
+# </details>
