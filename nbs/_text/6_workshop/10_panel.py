@@ -10,7 +10,19 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.9](09_view.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors who change the lab, like the one before. It exports three modules: `lab.driver` carries out commands in the background, `lab.controls` makes a control for each setting, `lab.panel` is the widget and the shown `Lab`.
+# This chapter is for contributors who change the lab's controls, and for readers who want to run a long computation behind buttons in a notebook. How to use the lab is in chapter [1.3](../1_game/03_lab.ipynb). From code you need these calls:
+#
+# ```python
+# from modelab import Lab
+#
+# lab = Lab("minimax", "ring")                # a cell that ends with `lab` shows it
+# lab.play()                                  # train and draw while other cells run
+# lab.pause()                                 # waits until the present step is done
+# lab.driver.submit("set", "lr", 1e-3)        # what a control does: it returns at once
+# lab.record(100)                             # train 100 steps, and show them as a recording
+# ```
+#
+# The chapter exports three modules. `lab.driver` carries out commands in the background, `lab.controls` makes a control for each setting, and `lab.panel` is the widget and the shown `Lab`. A **side** is one of the lab's training runs: there is one, or there are two (A and B) that are compared.
 
 # %%
 #| default_exp lab.panel
@@ -39,7 +51,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A button that trains
-# The simplest way is a callback that trains. While it runs, the kernel reads no messages, so a click on *Pause* has to wait. Kernels also differ in the thread that runs a callback: some use the main thread, others use a second one beside your cell.
+# A callback is a function that the kernel calls when a control is used. The simplest one trains at once. While it runs, the kernel reads no messages, so a click on *Pause* has to wait. Kernels also differ in the thread that runs a callback: some use the main thread, others use a second one beside your cell.
 
 # %%
 slow = LabSession(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
@@ -49,7 +61,7 @@ assert time.perf_counter() - start > .1  # a user notices a tenth of a second
 slow.at
 
 # %% [markdown]
-# So a callback only puts a command into a queue. A thread takes the commands out, one by one. Between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do, the thread ends. So a paused lab has no thread, and running a cell again leaves no old thread behind.
+# So a callback only puts a command into a queue. A thread takes the commands out, one by one. Between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do, the thread ends. So a paused lab has no thread, and running a cell again leaves no old thread behind. `Driver` holds the queue and the thread.
 
 # %%
 #| export lab.driver
@@ -78,7 +90,7 @@ class Driver:
 
 # %% [markdown]
 # ### Commands
-# A command is the name of a method of the lab, or of the driver, with its arguments. A slider sends commands faster than the lab can carry them out. So a new command of a slider replaces one that still waits. There are two sliders, the timeline and the truncation:
+# A command is the name of a method of the lab, or of the driver, with its arguments. A slider sends commands faster than the lab can carry them out. So a new command of a slider replaces the last one, if that still waits and comes from the same slider. There are two sliders, the timeline and the truncation. `slider_of` says which of them a command comes from:
 
 # %%
 #| export lab.driver
@@ -91,7 +103,7 @@ def slider_of(command: tuple) -> tuple | None:
 
 
 # %% [markdown]
-# `submit` starts the thread if there is none.
+# `submit` puts a command in the queue, and starts the thread if there is none.
 
 # %%
 #| export lab.driver
@@ -111,7 +123,7 @@ def submit(self: Driver, name: str, *args: Any, **kw: Any) -> None:
 
 
 # %% [markdown]
-# Code that runs in a cell, such as `pause` and the tests, must wait until all commands are done. The thread ends then, so `wait` joins it.
+# Code that runs in a cell, such as `pause` and the tests, must wait until all commands are done. The thread ends then, so `wait` waits for its end.
 
 # %%
 #| export lab.driver
@@ -237,7 +249,7 @@ def _work(self: Driver) -> None:
 
 # %% [markdown]
 # ### Training for the time of a frame
-# Steps are taken in groups that fit the time that is left, because single steps are slower. Pictures get at most two fifths of the time. If the page has not answered for ten seconds, it counts as closed, and training stops.
+# `_train` takes steps in groups that fit the time that is left, because single steps are slower. Training gets at least one and a half times as long as the last picture took, so pictures get at most two fifths of the time. If the page has not answered for ten seconds, it counts as closed, and training stops.
 
 # %%
 #| export lab.driver
@@ -300,11 +312,11 @@ driver.wait()
 driver.error
 
 # %% [markdown]
-# The clock decided at which step the rate was changed. The event records this step, so the run can be repeated bit for bit.
+# The clock decided at which step the rate was changed. The event records this step, so the run can be repeated bit for bit. The last cell of this chapter checks that.
 
 # %% [markdown]
 # ## Settings and their controls
-# Each setting of the games that are played gets a control that suits its value. A learning rate gets one control for each player. A schedule gets none.
+# Each setting of the games that are played gets a control that suits its value. A learning rate gets one control for each player. A schedule gets none. If you add a setting to a game, its control appears without any change here.
 
 # %%
 #| export lab.controls
@@ -317,7 +329,7 @@ from typing import Any
 from modelab.lab.side import Side, game_settings, is_setting_group, setting_choices
 
 # %% [markdown]
-# A minority is shown as a text: the name of the trait that all its modes show and no other mode does, or else their numbers.
+# A *minority* is the list of modes that a game with IMLE matches, if it does not match all (chapter [3.2](../3_inclusion/02_imle_gan.ipynb)). `minority_text` shows it as a text: the name of the trait that all its modes show and no other mode does, or else their numbers.
 
 # %%
 #| export lab.controls
@@ -352,7 +364,7 @@ def side_settings(side: Side) -> dict[str, Any]:
 side_settings(Side(Minimax(networks=Networks(width=16)), ring(), seed=0, batch=32))
 
 # %% [markdown]
-# A text field is used for a value that is not a number, a switch or a menu: turns, lists of numbers, and settings that may be left to their default.
+# A text field is used for a value that is not a number, a switch or a menu: turns, lists of numbers, and settings that may be left to their default. `field_text` gives the text of such a field.
 
 # %%
 #| export lab.controls
@@ -380,7 +392,7 @@ def parse_text(text: str) -> int | float | str | None:
 
 
 # %% [markdown]
-# What a control returns must have the type of the setting. If the present value is a list, the text is read as a list of words; the turns of a step stay a text.
+# `read_field` gives what a control says the type of the setting. If the present value is a list, the text is read as a list of words; the turns of a step stay a text.
 
 # %%
 #| export lab.controls
@@ -398,7 +410,7 @@ assert [parse_text(t) for t in ("3", " -1 ", ".5", "cosine", "")] == [3, -1, .5,
 assert read_field("betas", "0, .9", (0., .99)) == [0, .9] and field_text((0., .9)) == "0.0 0.9"
 
 # %% [markdown]
-# Some controls offer choices: those in the annotation of a setting, or for a minority the traits of the set.
+# Some controls offer choices: those in the annotation of a setting, or for a minority the traits of the set. `control_choices` lists them.
 
 # %%
 #| export lab.controls
@@ -410,7 +422,7 @@ def control_choices(side: Side, name: str) -> tuple[str, ...]:
 
 
 # %% [markdown]
-# The kind of control follows from the value: a menu for a setting with choices, a check box for True and False, a number field or a text field for the others. Truncation is a slider. A minority is a text field that suggests the traits, since other texts are possible, too.
+# `setting_control` makes a control. Its kind follows from the value: a menu for a setting with choices, a check box for True and False, a number field or a text field for the others. Truncation is a slider. A minority is a text field that suggests the traits, since other texts are possible, too.
 
 # %%
 #| export lab.controls
@@ -468,7 +480,7 @@ from modelab.lab.view import pack_frame, render_frame, render_scene
 from modelab.training.run import spare_thread
 
 # %% [markdown]
-# The menus offer what can be made from a name alone. A game or a mode set that needs arguments is left out.
+# The menus offer what can be made from a name alone, the names that `registered_names` gives. A game or a mode set that needs arguments is left out.
 
 # %%
 #| export
@@ -483,7 +495,7 @@ def registered_names(kind: str) -> list[str]:  # "game" or "modes"
 registered_names("game"), registered_names("modes")
 
 # %% [markdown]
-# The canvas is an anywidget: a class that is synchronised with a script on the page. The class is made at first use, because importing anywidget takes time and the library must work without it.
+# The canvas is a widget of the package anywidget: a Python class that is synchronised with a script on the page. `make_canvas` gives the class. It is made at first use, because importing anywidget takes time and the library must work without it.
 
 # %%
 #| export
@@ -504,7 +516,7 @@ def make_canvas() -> Any:
 
 # %% [markdown]
 # ## The panel
-# A callback of a control does not train and does not wait: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command. `quiet` holds for one thread: the driver's thread may write into the controls while a click arrives on another one, and the click must count.
+# `Panel` holds the canvas and the controls. A callback of a control does not train and does not wait: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command. `quiet` holds for one thread: the driver's thread may write into the controls while a click arrives on another one, and the click must count.
 
 # %%
 #| export
@@ -880,7 +892,7 @@ def send(self: Panel) -> None:
 
 
 # %% [markdown]
-# The curves are those of a recording without frames. The missions are asked about this recording, so that the page can show which stages were reached.
+# The curves are those of a recording without frames. A mission (chapter [1.3](../1_game/03_lab.ipynb)) reads from a recording which of its stages were reached, so that the page can tick them off.
 
 # %%
 #| export
@@ -1008,7 +1020,7 @@ def pause(self: Lab) -> None:
 
 
 # %% [markdown]
-# A stored notebook must show something without a kernel. So the output of a lab contains both: the widget, and a still picture with its text. In Colab, anywidget names the software that shows its widgets. This note stands in the metadata of the canvas, and the output takes it from there.
+# A stored notebook must show something without a kernel. So the output of a lab contains both: the widget, and a still picture with its text. Colab has to load software that shows widgets; anywidget writes into the metadata of the canvas which one. `mime_bundle` copies this note into the output of the lab.
 
 # %%
 #| export
@@ -1042,4 +1054,14 @@ list(panel.fields)
 # - The pictures may depend on the clock. The state depends on the recorded events only.
 # - Errors of the thread are shown on the page.
 #
-# **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?
+# **For later.**
+#
+# 1. Why may a callback not even take the lab's lock?
+# 2. What happens to a playing lab whose page was closed?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The thread holds the lock while it trains a group of steps. The callback would wait as long, and meanwhile the kernel would read no messages.
+# 2. The page sends a message when it is closed, and playing stops. If the message is lost, playing stops when the page has answered nothing for ten seconds.
+#
+# </details>
