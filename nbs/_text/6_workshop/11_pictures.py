@@ -5,12 +5,23 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How do you measure whether a generator of pictures leaves out something rare? |
-# | **You will be able to** | draw a picture set with an exact judge, condition it on what is rare, and read real frames and faces |
+# | **Question** | How can picture sets be drawn for which it is known, without a classifier, what each picture shows? |
+# | **You will be able to** | train on a folder of your own pictures; draw a picture set with an exact judge; condition it on what is rare; read frames of a camera and CelebA |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors who add a picture set. It exports drawn sets (`data.pictures`) and readers of real frames and faces (`data.frames`).
+# This chapter is for readers who want to train on pictures of their own, and for contributors who add a picture set. Your own pictures need one call. Its code is in the section *Your own pictures*:
+#
+# ```python
+# from modelab import image_folder
+#
+# photos = image_folder("photos/", size=32)                 # each sub-folder is a mode
+# photos.sample(64, torch.Generator().manual_seed(0))       # (64, 3, 32, 32), values in [-1, 1]
+# photos.held_out                                           # a tenth, which training never sees
+# celeba = image_folder("celeba/", attributes=["Eyeglasses", "Bald"])  # each combination is a mode
+# ```
+#
+# The chapter exports three modules: `data.picture_folders` makes a mode set of your pictures, `data.pictures` draws street scenes and faces with known rare attributes, and `data.frames` reads the frames of a fixed camera and CelebA.
 
 # %%
 #| default_exp data.pictures
@@ -50,7 +61,7 @@ from modelab.core.plotting import axes, image_grid, Picture
 # %% [markdown]
 # ## An empty street has a good score
 # Nine pictures of ten show an empty street. A generator that draws nothing else is right for nine of ten. An average error hardly shows the fault, and a look at
-# the pictures does not show it either. To find it we must know, for every picture, which vehicles are in it, without a classifier that might err.
+# some of the pictures does not show it either. To find it we must know, for every picture, which vehicles are in it, without a classifier that might err.
 #
 # Drawn pictures make this possible. Let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode. An example
 # is one of them plus normal noise of standard deviation $σ$. If all pictures of a mode are equally frequent, and the
@@ -63,7 +74,7 @@ from modelab.core.plotting import axes, image_grid, Picture
 from modelab.course.notebooks import patch
 
 # %% [markdown]
-# The bank of clean pictures is kept in the order of modes, so that a first index and a count find the pictures of a mode.
+# `RenderedPictures` is such a set. The bank of clean pictures is kept in the order of modes, so that a first index and a count find the pictures of a mode.
 
 # %%
 #| export
@@ -104,7 +115,7 @@ def _draw(self: RenderedPictures, n, generator):
     return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
 
 # %% [markdown]
-# The judge, as the function is called here that says what a picture shows, finds the nearest clean picture. The length of $x$ is the same for all of them and is left out.
+# The function that says what a picture shows is called the *judge* here. Its core is `_nearest`, which finds the nearest clean picture. The length of $x$ does not change which one is nearest and is left out.
 
 # %%
 #| export
@@ -138,7 +149,7 @@ def assign(self: RenderedPictures, x: torch.Tensor,  # (n, *event)
     return mode, distance <= within * self.noise
 
 # %% [markdown]
-# A mode shows several traits, and a trait is shown by several modes.
+# A *trait* is something that a picture may show, such as a vehicle on the east lane. A mode may show several traits, and a trait may belong to several modes. `attributes` gives the traits of pictures.
 
 # %%
 #| export
@@ -161,7 +172,7 @@ def rates(self: RenderedPictures) -> torch.Tensor:
     return self.weights @ self.kinds.float()
 
 # %% [markdown]
-# Whether the judge can be wrong depends on the distance between modes.
+# Whether the judge can be wrong depends on the distance between modes, which `gap` measures.
 
 # %%
 #| export
@@ -177,7 +188,7 @@ def gap(self: RenderedPictures) -> float:
     return least / (self.noise * math.prod(self.event) ** .5)
 
 # %% [markdown]
-# Plots need values from 0 to 1, while networks use values from -1 to 1.
+# Plots need values from 0 to 1, while networks use values from -1 to 1. `picture` converts them.
 
 # %%
 #| export
@@ -226,7 +237,7 @@ def _street(places: Sequence[int | None]) -> torch.Tensor:
     return x[None]
 
 # %% [markdown]
-# Nine pictures of ten are empty; the others are shared between the lanes and the pairs.
+# `scenes` is the set. Nine pictures of ten are empty; the others are shared between the lanes and the pairs of lanes.
 
 # %%
 #| export
@@ -342,7 +353,7 @@ def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int
     return x[None]
 
 # %% [markdown]
-# Glasses and beards occur together more or less often than chance would have it; hair and hats are independent of them. One function lists the combinations with their shares, one draws the pictures of a combination.
+# Glasses and beards occur together more often than if they were independent; hair and hats are independent of them. `_face_combinations` lists the combinations with their shares. The next function draws the pictures of a combination.
 
 # %%
 #| export
@@ -357,7 +368,7 @@ def _face_combinations(wanted: list[int]) -> list[tuple[list[bool], float]]:
     return found
 
 # %% [markdown]
-# Each combination is drawn in every skin tone and hair tone, and moved by a pixel.
+# Each combination is drawn in every skin tone and every hair tone, at nine places: in the middle, and moved by a pixel.
 
 # %%
 #| export
@@ -370,7 +381,7 @@ def _face_pictures(shows: list[bool]) -> list[torch.Tensor]:
             for down in moves for right in moves]
 
 # %% [markdown]
-# `include` conditions the law on what a face must show, for a set of a minority.
+# `faces` is the set. With `include` it holds only the faces that show the named traits: a set of a minority.
 
 # %%
 #| export
@@ -421,7 +432,7 @@ for k, a in enumerate(ax.flat):
 Picture(figure, "Twelve drawn faces, one of each mode, titled with the attributes that they show")
 
 # %% [markdown]
-# For training on a minority, ask for it:
+# To train on a minority, name its trait:
 
 # %%
 minority = faces(include="eyeglasses")
@@ -494,8 +505,8 @@ assert (
 # The frames of glasses are one pixel wide. After one blur the judge misses three glasses of ten, and after two all of them. Hats, beards
 # and bald heads are large and are still found. All errors go towards the common face: where the judge finds
 # glasses, there are glasses. So if a generator makes *soft* pictures, a low rate of glasses means "few drawn clearly", not "few
-# drawn". Moderate noise changes little, because it spreads over 1,024 pixels. The judge does not call
-# blurred pictures *good*:
+# drawn". Moderate noise changes little, because it spreads over 1,024 pixels. Of the faces
+# that were blurred twice, the judge calls fewer than one in twenty *good*:
 
 # %%
 shares = [people.assign(y)[1].float().mean().item() for y in spoiled["times blurred"][1][:4]]
@@ -531,7 +542,7 @@ faded
 
 # %% [markdown]
 # ## Real frames and real faces
-# For real pictures there is no judge. With a fixed camera the median frame is the empty scene, and a frame that differs from it
+# For real pictures there is no exact judge. With a fixed camera the median frame is the empty scene, and a frame that differs from it
 # is busy. This holds while the light stays the same. Over an hour the light changes, and then the whole picture differs. So we take the median over
 # the frames *around* each frame: a running median. For CelebA the attributes are in a table. CelebA is for
 # non-commercial research and comes from its authors. `data_scripts/celeba.py` says how to get it, and unpacks an archive that
@@ -609,7 +620,7 @@ def _frames_as_bytes(source: Any) -> torch.Tensor:
     return frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
 
 # %% [markdown]
-# All pictures are converted to floats in [-1, 1].
+# `read_frames` reads them all, and converts them to floats in [-1, 1].
 
 # %%
 #| export data.frames
@@ -628,7 +639,7 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
     return torch.nn.functional.interpolate(frames, size=size, mode="area")
 
 # %% [markdown]
-# The running median is the costly part, so it is taken once for every quarter of its window.
+# `median_background` gives the empty scene of each frame. The running median is the costly part, so it is taken once for every quarter of its window.
 
 # %%
 #| export data.frames
@@ -654,7 +665,7 @@ def median_background(frames: torch.Tensor,  # (n, c, h, w)
     return torch.cat(parts)
 
 # %% [markdown]
-# A pixel is foreground if it differs from the background in some channel.
+# `foreground_share` says how busy each frame is. A pixel is foreground if it differs from the background in some channel.
 
 # %%
 #| export data.frames
@@ -692,7 +703,7 @@ def _celeba_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     return lines[1].split(), rows
 
 # %% [markdown]
-# A file name with a slash in it is refused, so pictures are read from their folder only.
+# `read_celeba` gives the pictures and their attributes. A file name with a slash in it is refused, so pictures are read from their folder only.
 
 # %%
 #| export data.frames
@@ -752,7 +763,7 @@ seen
 # ## Your own pictures
 # A folder of pictures is a mode set too. A mode is a class (a sub-folder, or a column of a table), or a combination of
 # attributes that you name. Without labels all pictures are one mode. So the games for pictures can be trained on your own. A game
-# that cannot use them raises an error.
+# that cannot use them raises an error. The call is `image_folder`, at the end of this section; what comes before it are its parts.
 
 # %%
 #| export data.picture_folders
@@ -776,7 +787,7 @@ from modelab.data.mixtures import ModeSet
 from modelab.data.readers import index_parts, open_samples, SampleFile, show_parts
 
 # %% [markdown]
-# The pictures stay bytes in memory and become floats when they are drawn: 200,000 pictures of 64×64 pixels in colour
+# `FolderPictures` is the set that `image_folder` returns. The pictures stay bytes in memory and become floats when they are drawn: 200,000 pictures of 64×64 pixels in colour
 # take 2.5 GB.
 
 # %%
@@ -808,7 +819,7 @@ class FolderPictures(ModeSet):
                 f"{known}{', …' * (self.n_modes > 6)}")
 
 # %% [markdown]
-# A draw takes pictures at random. The same generator gives the same pictures.
+# Networks use floats from -1 to 1.
 
 # %%
 #| export data.picture_folders
@@ -817,7 +828,7 @@ def _floats(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.float().div_(127.5).sub_(1)
 
 # %% [markdown]
-# The draw itself:
+# A draw takes pictures at random, with replacement. The same generator gives the same pictures.
 
 # %%
 #| export data.picture_folders
@@ -830,14 +841,14 @@ def _draw(self: FolderPictures, n: int,
 
 # %% [markdown]
 # The judge uses pixels alone: a sample has the mode of the nearest picture. It is good if it is as near to
-# a picture as 95 of 100 pictures are to another one.
+# a picture as 95 of 100 pictures are to another one. Comparing with all pictures of a large folder would take long, so only a part is used:
 
 # %%
 #| export data.picture_folders
 BANK = 5000  # pictures that samples are compared with
 
 # %% [markdown]
-# These pictures lie evenly over all.
+# `_bank` takes this part: of a large folder every second, third, … picture, so that it is spread over the whole.
 
 # %%
 #| export data.picture_folders
@@ -848,7 +859,7 @@ def _bank(self: FolderPictures) -> tuple[torch.Tensor, torch.Tensor]:
     return _floats(self._pixels[::every]), self._mode[::every]
 
 # %% [markdown]
-# The search for the nearest picture uses squared distances.
+# `_nearest` finds the nearest picture, by squared distances.
 
 # %%
 #| export data.picture_folders
@@ -868,7 +879,7 @@ def _nearest(self: FolderPictures, x: torch.Tensor,
     return mode, (distance / bank.shape[1]).sqrt()
 
 # %% [markdown]
-# How near pictures are to another one is measured once.
+# `assign` is the judge. How near the pictures are to each other is measured at its first call and kept.
 
 # %%
 #| export data.picture_folders
@@ -998,7 +1009,7 @@ def _files_digest(rows: SampleFile, mode: torch.Tensor) -> str:
     return told.hexdigest()
 
 # %% [markdown]
-# Some pictures are put aside. Of each mode at least one picture stays.
+# Some pictures are put aside, so that samples can be compared with pictures that the training never saw. Of each mode at least one picture stays in the training set.
 
 # %%
 #| export data.picture_folders
@@ -1012,7 +1023,7 @@ def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
     return aside
 
 # %% [markdown]
-# A warning says, once, which files were not read.
+# If labels were not taken or damaged pictures were left out, a warning says so.
 
 # %%
 #| export data.picture_folders
@@ -1023,7 +1034,7 @@ def _warn_of_losses(rows: SampleFile, folder: str) -> None:
             warnings.warn(f"{folder}: {note}", stacklevel=4)
 
 # %% [markdown]
-# The set itself:
+# `image_folder` puts the parts together. It is the function that you call:
 
 # %%
 #| export data.picture_folders
@@ -1129,6 +1140,7 @@ grade_draws(answer)
 # %% [markdown]
 # ## Recap
 # - With finitely many clean pictures the nearest one gives the mode exactly, since the modes are far enough apart.
+# - `image_folder` makes a mode set of your own pictures. Its judge goes by pixels, so it is a rough one.
 # - The rates of rare attributes are known, alone and in combination; `include` draws a minority only.
 #
 # **For later.**
