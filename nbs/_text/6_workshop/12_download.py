@@ -10,9 +10,20 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | under half a minute; nothing is downloaded: all servers here are your own machine |
 #
-# This chapter is for contributors who add real data. It exports four modules: `data.faulty_server`, a server for tests
-# that misbehaves on request; `data.catalogue`, what was published and what is on this disk; `data.download`; and
-# `data.archives`.
+# This chapter is for contributors who add real data, and for readers whose code downloads files or unpacks archives. You most likely need one of these calls:
+#
+# ```python
+# from modelab.data.archives import unpack_archive
+# from modelab.data.catalogue import Published, find_data_set
+# from modelab.data.download import fetch
+#
+# file = Published("faces.zip", size=1_234_567, sha256="…")  # as its authors state them
+# path = fetch(file, "folder", mirrors=["https://…/"])         # the file bit for bit, or an error
+# unpack_archive(path, "faces", wanted=r"faces/(\w+\.jpg)")    # files of expected names, or an error
+# find_data_set("mnist")                                      # where a set of the catalogue lies
+# ```
+#
+# MNIST, Fashion-MNIST and CIFAR-10 have a script each; the section *In your own code* shows the commands. The chapter exports five modules: `data.download` (fetch a file), `data.archives` (unpack it), `data.catalogue` (which sets were published, and which are on this disk), `data.cifar` (read CIFAR-10), and `data.faulty_server` (a server that misbehaves on request, for tests).
 
 # %%
 #| default_exp data.download
@@ -139,15 +150,15 @@ def copy_loop(url: str, path: Path, timeout: float = 10) -> None:
             file.write(piece)
 
 # %% [markdown]
-# The server of this chapter makes a fault on request. Here it closes the connection after 45 % of the bytes, as a
-# proxy with a limit may do. Its class follows below.
+# The server of this chapter makes a fault on request. Below it closes the connection after 45 % of the bytes, as a
+# proxy with a limit may do. First comes its class.
 
 # %% [markdown]
 # **Predict:** `copy_loop` gets 45 % of the file. Does it raise an error? How many of the ten classes are in what it
 # leaves behind?
 
 # %% [markdown]
-# The server has a list of the faults that it can make. It serves the files of a folder on this machine.
+# `FAULTS` lists the faults that the server can make. It serves the files of a folder on this machine.
 
 # %%
 #| export data.faulty_server
@@ -164,7 +175,7 @@ FAULTS = {
     "404": "has no such file", "500": "has failed", "503": "is busy"}
 
 # %% [markdown]
-# A fault is chosen for each request in turn. The log of requests is what the tests look at.
+# `FaultyServer` is the server. It takes the next fault of its list for each request, and keeps a log of the requests for the tests.
 
 # %%
 #| export data.faulty_server
@@ -336,8 +347,8 @@ Picture(figure, "Scans of each digit in the file and in what was received: "
 # **Is it as long as announced?** The server's own header says how many bytes will come. This test finds the dropped
 # connection. It does not find a proxy that cuts the file and announces the shorter length, or a flipped bit.
 #
-# **Is it the file?** The authors of a set can publish its SHA-256, a number of 256 bits that is different after any change of the
-# file. For $n$ files that were not constructed for it the probability that two of them have the same SHA-256 is at most $n^2/2^{257}$; no such pair is
+# **Is it the file?** The authors of a set can publish its SHA-256, a number of 256 bits that changes with every change of the
+# file, as far as anybody knows. For $n$ files that were not constructed for it the probability that two of them have the same SHA-256 is at most $n^2/2^{257}$; no such pair is
 # known. So the test is a hash that was known *before* the download, and not anything that the server says.
 
 # %%
@@ -377,7 +388,7 @@ first.item()
 # %% [markdown]
 # More than six times the bytes of the file cross the network. This number grows as the exponential of the size: a set ten times as large
 # would not arrive in any practical time. A request for the rest (`Range: bytes=45000-`, in HTTP since 1997) costs $L$
-# bytes in all, however often the connection breaks. The server counts them.
+# bytes in all, however often the connection breaks. Does the formula hold for a real loop? The server counts the bytes that are sent if each attempt starts again:
 
 # %%
 def cost(seed: int) -> float:
@@ -398,10 +409,10 @@ f"{again:.2f} files sent for one; the formula says {N:.2f}"
 
 # %% [markdown]
 # ## A safe download
-# One function answers all three questions. [Pooch](https://www.fatiando.org/pooch) does a part of the work: it checks the hash of
+# One function, `fetch`, answers all three questions. It is built from small parts, and comes last in this section. [Pooch](https://www.fatiando.org/pooch) does a part of the work: it checks the hash of
 # what was downloaded, and only then gives the file its own name. It cannot resume, so our own loop fetches the
 # bytes and keeps them in `NAME.part`. No length, name or encoding that the server announces is trusted.
-# At most as many bytes are written as the file is known to have.
+# At most as many bytes are written as the file is known to have. `Published` holds what must be known before the download:
 
 # %%
 #| export data.catalogue
@@ -414,7 +425,7 @@ class Published:
     content: str = ""  # the SHA-256 of what a .gz holds, where known
 
 # %% [markdown]
-# A file on the disk is compared with the published one. A `.gz` that somebody packed anew, or unpacked, still counts if
+# A file on the disk is compared with the published one. Two verdicts are good. A `.gz` that somebody packed anew, or unpacked, still counts if
 # its content is known to be right.
 
 # %%
@@ -455,7 +466,7 @@ def file_verdict(path: Path, file: Published) -> str:
     return "absent"
 
 # %% [markdown]
-# A failed connection may be tried again, unless the server's answer was final. The error says which of the two it is.
+# A failed connection may be tried again, unless the server's answer was final. The error `ConnectionLost` says which of the two it is.
 
 # %%
 #| export
@@ -466,7 +477,7 @@ class ConnectionLost(ConnectionError):
         self.final = final
 
 # %% [markdown]
-# A redirect must not lead to a local file or to another protocol, so the opener knows http and https only.
+# A redirect must not lead to a local file or to another protocol, so `_opener` opens http and https only.
 
 # %%
 #| export
@@ -487,7 +498,7 @@ def _opener() -> request.OpenerDirector:
     return opener
 
 # %% [markdown]
-# Errors of the network become `ConnectionLost`. A busy server (429, 5xx) may be asked again, one without the file may not.
+# `_open` sends a request. Errors of the network become `ConnectionLost`. A busy server (429, 5xx) may be asked again, one without the file may not.
 
 # %%
 #| export
@@ -504,7 +515,7 @@ def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTP
         raise ConnectionLost(reason or repr(e), final) from e
 
 # %% [markdown]
-# The answer must be the range that was asked for, or the file from its start at the length that is known.
+# `_ask` asks for the rest of a file. The answer must be the range that was asked for, or the file from its start at the length that is known.
 
 # %%
 #| export
@@ -525,7 +536,7 @@ def _ask(url: str, start: int, size: int, timeout: float) -> tuple[http.client.H
 
 # %% [markdown]
 # A connection can also stay open while nothing comes, or only a few bytes now and then. So there is a time limit without any bytes
-# and a lower limit on the speed.
+# and a lower limit on the speed, `LEAST_SPEED`.
 
 # %%
 #| export
@@ -577,7 +588,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 # %% [markdown]
-# One attempt at one mirror fetches the missing bytes. Then Pooch compares the hash and gives the file its name.
+# `_attempt` is one attempt at one mirror. It fetches the missing bytes. Then Pooch compares the hash and gives the file its name.
 
 # %%
 #| export
@@ -591,7 +602,7 @@ def _attempt(file: Published, folder: Path, mirror: str, timeout: float, bar: tq
                                downloader=lambda url, output, _: os.replace(part, output)))
 
 # %% [markdown]
-# Attempts that bring new bytes are not counted, the others are limited. A wrong hash may be due to bytes that an earlier
+# `_try_mirror` repeats the attempts. Those that bring new bytes are not counted, the others are limited. A wrong hash may be due to bytes that an earlier
 # mirror left in the `.part` file. If it happens twice, it is an error of this mirror.
 
 # %%
@@ -618,7 +629,7 @@ def _try_mirror(file: Published, folder: Path, mirror: str, timeout: float, trie
     return None
 
 # %% [markdown]
-# `fetch` holds the folder's lock ([6.3](03_files.ipynb)), so if several processes want the same file, one fetches it and the others wait.
+# `fetch` tries the mirrors one after the other. It holds the folder's lock ([6.3](03_files.ipynb)), so if several processes want the same file, one fetches it and the others wait.
 
 # %%
 #| export
@@ -759,7 +770,7 @@ claim("A resumed, hashed fetch delivers the file whatever one mirror of two does
       holds=count("fetch", "right").low == len(faults))
 
 # %% [markdown]
-# The comparison of lengths finds a fault only if the announced length is that of the true file. A cut file with a matching length, an HTML page, a flipped bit and a
+# The comparison of lengths finds a fault only if another number of bytes arrives than the server announces. A cut file with a matching length, an HTML page, a flipped bit and a
 # file that is too long all pass. The hash finds all of them, but it cannot repair the file.
 #
 # Three more faults can occur when a server is asked for the rest of a file. In each case the connection drops first. Then
@@ -782,7 +793,7 @@ for fault in about_ranges:
 # An archive is a list of names and contents, and its author chooses both. A name may be `../../.bashrc`. An
 # entry may be a link to a folder of yours, through which the next entry is written. A megabyte may unpack to a
 # gigabyte. So we use a name only if we expected it, and take plain files only. Every size is bounded before
-# it is read. Everything is written to a temporary folder, which gets its final name when it is complete.
+# it is read. Everything is written to a temporary folder, which gets its final name when it is complete. `unpack_archive` at the end of this section does this. Its parts come first.
 
 # %%
 #| export data.archives
@@ -858,7 +869,7 @@ def _folder_aside(archive: Path, into: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 # %% [markdown]
-# Each entry must pass four tests before a byte of it is written.
+# Each entry must pass four tests before a byte of it is written: it is a plain file, its name is expected and not there yet, and its size fits. `_expected_name` makes them.
 
 # %%
 #| export data.archives
@@ -879,7 +890,7 @@ def _expected_name(name: str, size: int, plain: bool,  # of the entry
     raise ValueError(f"{name!r} is {wrong}: nothing was unpacked")
 
 # %% [markdown]
-# With these functions, unpacking is a loop over the entries that writes each of them to the temporary folder.
+# `unpack_archive` loops over the entries and writes each of them to the temporary folder.
 
 # %%
 #| export data.archives
@@ -939,7 +950,7 @@ honest = tar(("x/a.bin", b"1"), ("x/b.bin", b"22"))
 
 # %% [markdown]
 # ## What is published, and on which terms
-# The hashes below were published by others. Those of the archives are in the check lists of TensorFlow Datasets
+# `DataSet` describes a set: its files, its terms, where it comes from and how it is read. The hashes below were published by others. Those of the archives are in the check lists of TensorFlow Datasets
 # (`url_checksums`), and torchvision has their MD5. Those of MNIST's unpacked files were computed from copies
 # whose MD5 is the published one. So a copy that was packed again still counts, and is named as such.
 #
@@ -1062,7 +1073,7 @@ _TRAFFIC = DataSet(
 DATA_SETS = {s.name: s for s in (_MNIST, _FASHION_MNIST, _CIFAR10, _CELEBA, _TRAFFIC)}
 
 # %% [markdown]
-# Readers ask for a set by its name. The error says which command fetches it.
+# Readers ask `find_data_set` for a set by its name. If it is not there, the error says which script fetches it.
 
 # %%
 #| export data.catalogue
@@ -1092,14 +1103,14 @@ def missing_files(known: DataSet, folder: Path) -> list[str]:
             if not (folder / n).exists() and not (folder / n.removesuffix(".gz")).is_file()]
 
 # %% [markdown]
-# Files that were made here, such as unpacked ones, have no published hash. Theirs are recorded when they are made.
+# Files that were made here, such as unpacked ones, have no published hash. Their hashes are recorded in this file when they are made.
 
 # %%
 #| export data.catalogue
 CHECKSUM_FILE = "SHA256SUMS"
 
 # %% [markdown]
-# The form is that of `sha256sum`, so anybody can check it without this library.
+# `write_checksums` writes it in the form of `sha256sum`, so anybody can check it without this library.
 
 # %%
 #| export data.catalogue
@@ -1129,9 +1140,9 @@ def verify_data_set(known: DataSet, folder: Path) -> dict[str, str]:
     return found
 
 # %% [markdown]
-# CIFAR-10 comes in three packings. One is Python pickles. A pickle is a program: loading it runs it. We take the
-# binary version, where a picture is one byte of class and 3,072 bytes of pixels. It is not a mode set here, because a classifier as small as
-# ours is not accurate enough on such pictures to count modes. Use features and the measures of chapters
+# `cifar10` reads CIFAR-10, which comes in three packings. One is Python pickles. A pickle is a program: loading it runs it. We take the
+# binary version, where a picture is one byte of class and 3,072 bytes of pixels. It is not a mode set here, because the course has no classifier
+# that was tested on such pictures, so modes could not be counted. Use features and the measures of chapters
 # [4.1](../4_evidence/01_precision_recall.ipynb) and [4.2](../4_evidence/02_audit.ipynb) for it.
 
 # %%
@@ -1189,8 +1200,8 @@ def not_found(call: Callable, *args) -> str:
 
 # %% [markdown]
 # ## What is on this disk?
-# `modelab data` lists it; with `--check` it computes every hash anew. Its exit status is 1 if something that you named
-# is absent, or anything differs.
+# `modelab data` lists the sets; with `--check` it computes every hash anew. Its exit status is 1 if something that you named
+# is absent, or anything differs. `_listed` makes a line of the list.
 
 # %%
 #| export data.catalogue
@@ -1227,7 +1238,7 @@ def _bytes_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 # %% [markdown]
-# The command `modelab data` has three arguments; the work is done by `_list_data`.
+# `_data_command` declares the three arguments of `modelab data`; the work is done by `_list_data`.
 
 # %%
 #| export data.catalogue
@@ -1286,11 +1297,11 @@ for case, share in kept.get("waiting", {}).items():
 assert max(kept.get("waiting", {}).values(), default=0) <= .05
 
 # %% [markdown]
-# The limit of 1.5 does not apply to the figure after judging. This is the peak while the judge reads pictures. It depends on the size of its
-# layers' outputs, and differs by tens of megabytes from one process to the next.
+# The assertion limits the memory in training to 1.5. It says nothing about the figure after judging, which is the peak while the judge (the classifier that counts
+# the modes) reads pictures. That peak depends on the size of the outputs of its layers.
 #
 # ## In your own code
-# You need the hash and the addresses of the mirrors. The rest is one line. (Here the mirror is our server.)
+# You need the size, the hash and the addresses of the mirrors. The rest is one line. (Here the mirror is our server.)
 
 # %%
 from modelab.data.catalogue import Published
@@ -1300,11 +1311,11 @@ path = fetch(mine, home / "mine", mirrors=[good_mirror.url], progress=False)
 (path.name, path.stat().st_size)
 
 # %% [markdown]
-# For the sets above there is a command each, which also states the terms, asks for the room and writes `SHA256SUMS`:
+# For the sets above there is a script each. It also states the terms, checks that the disk has room, and writes `SHA256SUMS`:
 #
 # ```sh
 # python data_scripts/mnist.py --out ~/data
-# python data_scripts/celeba.py --out ~/data --offline img_align_celeba.zip list_attr_celeba.txt
+# python data_scripts/celeba.py --out ~/data --agree --offline img_align_celeba.zip list_attr_celeba.txt
 # export MODELAB_DATA=~/data
 # modelab data --check
 # ```
@@ -1382,7 +1393,7 @@ grade_stays(answer)
 # ## Recap
 # - A dropped connection raises no error in a simple copy loop. If the data are sorted, modes are then missing, and the
 # generator is blamed.
-# - A hash known beforehand shows whether a file is the right one. Resuming makes the download of a large file possible.
+# - A hash known beforehand shows whether a file is the right one. Over a connection that often breaks, only resuming brings a large file in a practical time.
 # - A file or an unpacked folder gets its final name only after it was checked.
 # - In an archive from an unknown source, do not trust names, types and sizes.
 #
@@ -1396,7 +1407,7 @@ grade_stays(answer)
 # <details><summary>Answers</summary>
 #
 # 1. A proxy may cut the file and announce the shorter length. A page with an error and a flipped bit pass such a test, too.
-# 2. $(e^5-1)/5\\approx 29$ times the bytes of the file.
+# 2. $(e^5-1)/5\approx 29$ times the bytes of the file.
 # 3. A small archive can hold an entry that fills the memory or the disk.
 # 4. A pickle is a program. Loading it runs what its author wrote.
 #
