@@ -10,7 +10,15 @@
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) for gradient penalties |
 # | **Time** | under half a minute |
 #
-# This chapter is for contributors, and for everybody who trains for a long time or on several devices.
+# This chapter is for everybody who trains for a long time, on several devices, or on a cluster that may stop a run; and for contributors who change the engine. You most likely need these commands:
+#
+# ```sh
+# modelab train minimax ring --runs 16 --out run     # checkpoints in the folder run
+# modelab train --resume run                         # go on after a crash, bit for bit as without it
+# torchrun --nproc-per-node 2 -m modelab train minimax ring --runs 16 --out run    # on two processes
+# ```
+#
+# In Python, `Checkpoints` keeps and resumes a run, and `data_parallel` shares one game between processes. The section *In your own code* has the whole loop, in five lines.
 
 # %%
 #| default_exp training.distributed
@@ -109,11 +117,11 @@ assert survived["renamed"] == 20 > survived["overwritten"]
 survived
 
 # %% [markdown]
-# Overwriting left no complete file. The second way writes under another name and renames the file when all bytes are on the disk. So there is always the old file or the new file. Every
-# checkpoint of chapter 1.2 is written in this way. The class below does the rest: it keeps the last few checkpoints, deletes the unfinished files of killed
+# The renamed file was complete after every kill, the overwritten one was not. Renaming means: write under another name, and rename the file when all bytes are on the disk. So there is always the old file or the new file. Every
+# checkpoint of chapter 1.2 is written in this way. The class `Checkpoints` does the rest: it keeps the last few checkpoints, deletes the unfinished files of killed
 # processes, and lets only one process write.
 #
-# A lock could be a file that exists while the lock is held. But this file would stay after a kill, and a user would have to delete it. `flock` is a lock on an open file. The system releases it when the process
+# For this it needs a lock. A lock could be a file that exists while the lock is held. But this file would stay after a kill, and a user would have to delete it. `flock` is a lock on an open file. The system releases it when the process
 # ends, for whatever reason.
 
 # %%
@@ -270,12 +278,12 @@ eight = seed_5(8)
 {g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
 
 # %% [markdown]
-# The table shows the largest differences from a group of eight after 10, 100 and 300 steps. On this machine a seed has the same bits in groups of 4, 8 or 16. Alone it does not: the library multiplies one matrix
-# with another kernel than a stack of matrices. This kernel adds in another order, and training makes the difference in the last digit grow. The equality of groups of 4, 8 or 16 is not guaranteed either, because the
-# choice of the kernel depends on the device. Neither network is wrong. But a table that changes when a machine is added cannot be checked.
+# The output shows the largest differences from a group of eight after 10, 100 and 300 steps. In the stored run a seed has the same bits in groups of 4, 8 or 16. Alone it does not: PyTorch uses one kernel for the product of two matrices and another for a stack of such products. The two
+# add in another order, and training makes the difference in the last digit grow. That groups of 4, 8 and 16 agree is not guaranteed either, because the
+# choice of the kernel depends on the device. Neither network is wrong. But if a table changes when a machine is added, nobody can check it.
 #
 # So the number of seeds trained side by side, the *group*, is part of the configuration like the learning rate. A process trains whole groups, and
-# which process trains which group changes nothing.
+# which process trains which group changes nothing. `Job` holds the configuration:
 
 # %%
 #| export
@@ -304,7 +312,7 @@ class Job:
                              f"{self.batch} evenly")
 
 # %% [markdown]
-# Seeds are trained in groups, and each group has a folder of its own.
+# `groups` divides the seeds.
 
 # %%
 #| export
@@ -315,7 +323,7 @@ def groups(self: Job) -> list[range]:
     return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
 # %% [markdown]
-# The folder of a group is named by its first and last seed, so that a process finds it without asking another one.
+# Each group has a folder of its own, `group_folder`. It is named by the group's first and last seed, so that a process finds it without asking another one.
 
 # %%
 #| export
@@ -337,7 +345,7 @@ def start(self: Job, seeds: range, device: str = "auto") -> Run:
                shards=self.shards, precision=self.precision, standardise=self.standardise)
 
 # %% [markdown]
-# A folder belongs to one job, which is described in its `job.json`. A run with other settings is refused: the error names the first setting that differs. More steps than before are allowed.
+# A folder belongs to one job, which is described in its `job.json`. `refuse_other` refuses a run with other settings: the error names the first setting that differs. More steps than before are allowed.
 
 # %%
 #| export
@@ -415,8 +423,8 @@ error_message(Job, "minimax", "ring", batch=10, shards=4)
 # %% [markdown]
 # ## Ranks
 # `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice. Each process learns from its environment which *rank* it is, that is, its number. A `Ranks` holds this number,
-# and has two ways to communicate: `gather` collects small objects from all ranks, `add_up` sums a tensor over them. Collecting may have to wait as long as
-# the slowest rank trains. If a sum takes half an hour, a rank has ended.
+# and has two ways to communicate: `gather` collects small objects from all ranks, `add_up` sums a tensor over them (`all_gather` and `all_reduce` in PyTorch). Collecting may have to wait as long as
+# the slowest rank trains. A sum that takes half an hour is stopped with an error, since a rank must have ended.
 
 # %%
 #| export
@@ -432,7 +440,7 @@ class Ranks:
         return f"rank {self.rank} of {self.size}"
 
 # %% [markdown]
-# Each rank of a machine should use a GPU of its own. The number of the rank on its machine is the number of the GPU.
+# Each rank of a machine should use a GPU of its own. `device` names it: the number of the rank on its machine is the number of the GPU.
 
 # %%
 #| export
@@ -483,7 +491,7 @@ def _together(self: Ranks, act: Any, *args: Any, **kw: Any) -> None:
         raise ConnectionError(f"another rank is gone ({reason})") from None
 
 # %% [markdown]
-# torchrun writes the number of the process and the number of all processes into the environment. Without torchrun there is one process.
+# torchrun writes the number of the process and the number of all processes into the environment. `ranks_from_environment` reads them. Without torchrun there is one process.
 
 # %%
 #| export
@@ -497,7 +505,7 @@ str(ranks_from_environment())
 
 
 # %% [markdown]
-# The ranks connect at an address. They have two process groups: one for sums, with a limit of half an hour, and one for collecting, which may wait for days.
+# `connect_ranks` connects the ranks at an address. They have two process groups: one for sums, with a limit of half an hour, and one for collecting, which may wait for 30 days.
 
 # %%
 #| export
@@ -520,7 +528,7 @@ def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own 
 
 
 # %% [markdown]
-# A cluster sends SIGTERM before it stops a machine. The signal is treated like Ctrl-C, so that the run is saved.
+# A cluster sends SIGTERM before it stops a machine. `handle_sigterm` treats the signal like Ctrl-C, so that the run is saved.
 
 # %%
 #| export
@@ -574,7 +582,7 @@ def train_group(job: Job, seeds: range,
     return run
 
 # %% [markdown]
-# A look comes after a checkpoint. If it is interrupted, the run goes on at the same step, and looks again. So the first step that is given is the one at which the run is already.
+# A caller may want to measure a run at some steps, `looks`. The function `look` is called after the checkpoint of that step. If the call is interrupted, the resumed run starts at the same step, and `look` is called again. So the first step that `_trained_to` gives is the one at which the run is already.
 
 # %%
 #| export
@@ -634,7 +642,7 @@ def train_job(job: Job,
     return [c for k in sorted(merged) for c in merged[k]], last
 
 # %% [markdown]
-# A single file can hold one group. With several groups `out` must be a folder, and the error says so before anything is trained.
+# A single file can hold one group. With several groups `out` must be a folder. `_is_file` raises the error before anything is trained.
 
 # %%
 #| export
@@ -646,7 +654,7 @@ def _is_file(job: Job, out: str | Path) -> bool:
     return single
 
 # %% [markdown]
-# Each group has its own place for checkpoints. Where several ranks train one group, all of them have the same state, so only rank 0 writes it.
+# `_kept` gives the place for the checkpoints of a group. Where several ranks train one group, all of them have the same state, so only rank 0 writes it.
 
 # %%
 #| export
@@ -689,7 +697,7 @@ sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 
 # %% [markdown]
 # ## When a rank is killed
-# `python benchmarks/distributed.py killed` starts the same job with a very large number of steps under torchrun, and kills rank 1 as soon as both ranks have saved a checkpoint.
+# `python benchmarks/distributed.py killed` starts the same job under torchrun, with a very large number of steps. It kills rank 1 as soon as both ranks have saved a checkpoint.
 # Then torchrun ends the other rank and reports which rank failed first, and why. This run and the next check were done once and recorded; the tests repeat both.
 
 # %%
@@ -763,7 +771,7 @@ recorded("distributed").get("wrapper, largest error of the gradient")
 # %% [markdown]
 # With the option of a static graph the gradient is wrong, and there is no error message. With a penalty alone the other options raise an error. In our engine (chapter 1.2) the gradients of a player are stored in one block. So the whole
 # exchange is one sum per player after `backward`, when all gradients are complete. It does not depend on the loss. Its disadvantage is that computing and sending do not
-# overlap.
+# overlap. `data_parallel` sets a run up for it:
 
 # %%
 #| export
@@ -788,8 +796,8 @@ apart
 
 # %% [markdown]
 # ## bf16 and `torch.compile`
-# Two more ways may make training faster. *bf16* has the range of a float and a third of its digits. With `precision="bf16"` the players compute in it in training. This is fast if the
-# processor has units for it. Their outputs, and so every loss and penalty, are float32. The direction of the penalty's gradient hardly changes. Here is its cosine with that in float32:
+# Two more ways may make training faster. *bf16* (bfloat16) has the range of a float32 and a third of its digits. With `precision="bf16"` the players compute in it in training. This is fast if the
+# processor has units for it. Their outputs, and so every loss and penalty, are float32. The direction of the penalty's gradient hardly changes. The next cells compute the cosine of the angle between the gradient in bf16 and the one in float32:
 
 # %%
 wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)
@@ -837,8 +845,8 @@ penalties = [gradient_penalty(D, a, b, generator=torch.Generator().manual_seed(0
 assert torch.equal(*penalties)
 
 # %% [markdown]
-# `Run` compiles nothing. The times with two processes, with bf16 and with a compiled critic without a penalty were measured on two
-# cores by `python benchmarks/distributed.py` (times relative to what they replace; below 1 is faster):
+# `Run` compiles nothing. `python benchmarks/distributed.py` measured three times on two cores: with two processes, with bf16, and with a compiled critic
+# without a penalty. The figures are relative to the time of what is replaced, so below 1 is faster:
 
 # %%
 figures = recorded("distributed")
@@ -846,7 +854,7 @@ figures = recorded("distributed")
  for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
 
 # %% [markdown]
-# On cores that multiply bf16 in hardware, wide networks and convolutions take half to two thirds of the time. The gradient has the same direction (cosine .9997 and more), and a game with a penalty covers as many modes, within the intervals. Networks of 128 units get slower; a likely reason is that the conversion costs more than the product.
+# With bf16 the wide networks and the convolutions take half to two thirds of the time on these cores. This depends on the processor; on one without units for bf16 it may be slower. The gradient has nearly the same direction (cosine .9997 and more), and the intervals of the modes that a game with a penalty captures overlap. Networks of 128 units get slower; a likely reason is that the conversion costs more than the product.
 # Compiling is not faster in any of these cases, even without a penalty. So `precision="bf16"` is offered, and is not the default.
 
 # %% [markdown]
@@ -916,7 +924,7 @@ scaling()
 
 # %% [markdown]
 # ## In your own code
-# Six lines make a training loop that resumes after a kill and runs on any number of processes:
+# Five lines make a training loop that resumes after a kill and runs on any number of processes:
 
 # %%
 with connect_ranks() as us, Checkpoints(here / "mine", writes=us.rank == 0) as kept:
@@ -988,7 +996,7 @@ grade_share(answer)
 # %% [markdown]
 # ## Recap
 # - Write under another name, then rename. Use a lock that the system releases when its process ends.
-# - What may change the rounding belongs to the configuration: the number of seeds side by side, and of shards of a batch. The number of processes does not change it and is left out.
+# - What may change the rounding belongs to the configuration: the number of seeds trained side by side, and the number of shards of a batch. The number of processes does not change it and is left out.
 # - Add gradients up after `backward`, when all of them are complete. A wrapper that relies on hooks may give a wrong gradient without an error.
 # - Save at intervals. The same command then resumes the run.
 #
