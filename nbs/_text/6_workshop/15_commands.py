@@ -10,7 +10,18 @@
 # | **Needs** | [6.2](02_registry.ipynb), [6.13](13_distributed.ipynb) |
 # | **Time** | seconds |
 #
-# If you only use the commands, read the outputs below. If you want to add one, read the code as well.
+# This chapter is for users of the command line, and for contributors who add a command. If you only use the commands, these lines and the section *Seen from a shell* are enough. `modelab COMMAND --help` shows all options of a command, with examples.
+#
+# ```sh
+# modelab course my-course --open                      # the chapters, in JupyterLab
+# modelab train minimax ring --out run                 # train eight seeds, print what they cover
+# modelab train --resume run --steps 1000              # 1,000 steps more
+# modelab sample run --n 10000 --out fakes.npy         # samples of the first seed
+# modelab audit made/ --reference train/               # is it collapse, is it copying?
+# modelab compare a/ b/ --reference train/             # which of two generators is better?
+# modelab missing made/ --reference train/             # which real examples are not made?
+# modelab data                                         # which real sets are on this disk?
+# ```
 
 # %%
 #| default_exp __main__
@@ -120,7 +131,7 @@ import time
 
 # %% [markdown]
 # ## One command, several subcommands
-# `pip install` gives a command `modelab`. Three of its subcommands are built here: `course` brings the chapters, `train` trains a method on known modes, and `sample` writes samples to a file. The others are in the chapters that they belong to: `data` in [6.12](12_download.ipynb), `bench` in [6.14](14_leaderboard.ipynb), `audit` in [4.2](../4_evidence/02_audit.ipynb).
+# `pip install` gives a command `modelab`. Three of its subcommands are built here: `course` brings the chapters, `train` trains a method on known modes, and `sample` writes samples to a file. The others are in the chapters that they belong to: `data` in [6.12](12_download.ipynb), `bench` in [6.14](14_leaderboard.ipynb), `audit` in [6.17](17_report.ipynb), `missing` in [4.3](../4_evidence/03_missing.ipynb), `compare` in [4.5](../4_evidence/05_compare.ipynb).
 #
 # A subcommand is registered by a function that adds its arguments to a parser and returns the function that does the work ([6.2](02_registry.ipynb)). Help should appear at once, but importing torch takes seconds. So the module that declares the arguments imports nothing heavy, and the work is in another module, which is imported when it is needed.
 
@@ -158,7 +169,7 @@ def _is_plumbing(source: str) -> bool:
                and isinstance(node.value, ast.Constant) for node in body)
 
 # %% [markdown]
-# Text below the cells that answer a prediction is folded up to the next heading or the next prediction.
+# Text below the cells that answer a prediction is folded up to the next heading or the next prediction. `_fold_answer` folds it.
 
 # %%
 #| export course.chapters
@@ -178,7 +189,7 @@ def _fold_answer(source: str) -> str:
             f"{told}\n\n</details>\n\n{source[end:].lstrip()}").rstrip()
 
 # %% [markdown]
-# The edition is made from the notebook's JSON, so `modelab course` needs no Jupyter package.
+# `learner_edition` makes the edition from the notebook's JSON, so `modelab course` needs no Jupyter package.
 
 # %%
 #| export course.chapters
@@ -221,7 +232,7 @@ def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
     return found
 
 # %% [markdown]
-# A file in the folder may hold a user's own edits. A hidden file notes the SHA-256 of each chapter as it was copied. So an old version of a chapter is told from an edited one.
+# A file in the folder may hold a user's own edits. A hidden file notes the SHA-256 of each chapter as it was copied. So an old version of a chapter can be told from an edited one.
 
 # %%
 #| export course.chapters
@@ -235,7 +246,7 @@ def _copied(folder: Path) -> dict[str, str]:
         return {}
 
 # %% [markdown]
-# A file is *edited* if it is neither of the two editions nor as it was copied.
+# A file is *edited* if it is neither of the two editions nor as it was copied. `edited_chapters` lists the edited ones.
 
 # %%
 #| export course.chapters
@@ -330,14 +341,14 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
 
 # %% [markdown]
 # ## Which exercises are answered
-# `modelab course` puts a file `modelab-progress.json` into the folder. A grader looks for it in the working folder and the one above, where Jupyter runs a chapter. If it finds none, because the course is read in a checkout or the file was deleted, nothing is noted.
+# `modelab course` puts a file `modelab-progress.json` into the folder, in which right answers are noted. A grader looks for it in the working folder and the one above, where Jupyter runs a chapter. If it finds none, because the course is read in a checkout or the file was deleted, nothing is noted.
 
 # %%
 #| export course.progress
 PROGRESS = "modelab-progress.json"
 
 # %% [markdown]
-# The file may be edited by hand. An empty file counts as one without answers. A file that cannot be read is reported and left as it is.
+# `read_progress` reads the file, which may be edited by hand. An empty file counts as one without answers. A file that cannot be read is reported and left as it is.
 
 # %%
 #| export course.progress
@@ -356,7 +367,7 @@ def read_progress(file: Path) -> dict[str, dict[str, str]]:
     return noted
 
 # %% [markdown]
-# A right answer is noted once, with its day. The whole file is replaced at once, so a crash leaves the old one. Two notebooks may answer at the same time, so a lock is held from the reading to the writing.
+# `note_answer` notes a right answer once, with its day. The whole file is replaced at once, so a crash leaves the old one. Two notebooks may answer at the same time, so a lock is held from the reading to the writing.
 
 # %%
 #| export course.progress
@@ -376,7 +387,7 @@ def note_answer(chapter: str, exercise: str) -> str:
     return ""
 
 # %% [markdown]
-# Which exercises a chapter has is read from the source of its graders, without importing them. A grader is a function with the decorator `exercise`, or a mission that `exercise` is called on.
+# `exercises_of` reads from the source of the graders which exercises a chapter has, without importing them. A grader is a function with the decorator `exercise`, or a mission that `exercise` is called on.
 
 # %%
 #| export course.progress
@@ -392,7 +403,7 @@ def exercises_of(chapter: str) -> list[str]:
     return found
 
 # %% [markdown]
-# The table has a row for each chapter with exercises: how many are answered, and the names of the others.
+# `progress_table` has a row for each chapter with exercises: how many are answered, and the names of the others.
 
 # %%
 #| export course.progress
@@ -412,7 +423,7 @@ def progress_table(folder: Path) -> str:
     return "\n".join([*lines, f"{'':5} {'all chapters':18} {right:3} of {most}"])
 
 # %% [markdown]
-# The index shows this table, if it is read in a learner's folder.
+# The index of the course shows this table with `progress_here`, if it is read in a learner's folder.
 
 # %%
 #| export course.progress
@@ -446,7 +457,7 @@ def _workspace() -> dict:
     return {"data": data, "metadata": {"id": "course"}}
 
 # %% [markdown]
-# JupyterLab looks for settings in the folders that `JUPYTER_CONFIG_PATH` names. Root must allow JupyterLab to run.
+# `jupyterlab_command` writes the two and gives the command. JupyterLab looks for settings in the folders that `JUPYTER_CONFIG_PATH` names. For the user root it starts only with `--allow-root`.
 
 # %%
 #| export course.jupyter
@@ -471,7 +482,7 @@ def jupyterlab_command(folder: Path, options: list[str]) -> tuple[list[str], dic
             os.environ | {"JUPYTER_CONFIG_PATH": paths})
 
 # %% [markdown]
-# Ctrl-C belongs to JupyterLab, which asks whether to stop. So this process is replaced by it, where the system can do that.
+# `open_course` starts it. Ctrl-C should reach JupyterLab, which asks whether to stop. So this process is replaced by JupyterLab, where the system can do that.
 
 # %%
 #| export course.jupyter
@@ -523,7 +534,7 @@ def _copy_and_open(folder: Path, solved: bool, progress: bool, options: list[str
     return open_course(folder, options)
 
 # %% [markdown]
-# The command copies the chapters, opens them, or shows the table.
+# `_course` copies the chapters, opens them, or shows the table.
 
 # %%
 #| export course.chapters
@@ -549,7 +560,7 @@ def _course(args: argparse.Namespace) -> int:
     return 0
 
 # %% [markdown]
-# **Check.** A second copy writes nothing, the whole chapter takes the place of the learner's, a newer version that of an older one, and an edited chapter stops the next copy or stays.
+# **Check.** The learner's edition has no graders and no output below a prediction:
 
 # %%
 cells = [("markdown", "# T\n**Predict:** how many?"), ("code", "import math"), ("code", "8"),
@@ -565,6 +576,9 @@ assert len(shown) == 3 and not shown[2]["outputs"] and shown[1]["metadata"] and 
 
 # %%
 print(_fold_answer("Eight.\n\n**Predict:** and now?"))
+
+# %% [markdown]
+# A second copy writes nothing. A whole chapter replaces the learner's, and a newer version an older one. An edited chapter stops the next copy, or is kept if that is asked for.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -599,7 +613,7 @@ trouble
 
 # %% [markdown]
 # ## `modelab train GAME MODES`
-# The command trains eight seeds of a registered game on a registered set, saves checkpoints at intervals, and prints the coverage table with its floor, ceiling and null at the end. Under `torchrun` the seeds are shared out over processes ([6.13](13_distributed.ipynb)). First the arguments:
+# The command trains eight seeds of a registered game on a registered set. It saves checkpoints at intervals if `--out` is given. At the end it prints the coverage table with its floor, ceiling and null (chapter [0.4](../0_start/04_coverage.ipynb)). Under `torchrun` the seeds are shared out over processes ([6.13](13_distributed.ipynb)). First the arguments:
 
 # %%
 #| export training.commands
@@ -687,7 +701,7 @@ def _train(args: argparse.Namespace) -> int:
 
 # %% [markdown]
 # ### From arguments to a job
-# A setting of the game comes as `lr=0.0003`. Its value is read as JSON; a bare word is a text.
+# A setting of the game comes as `lr=0.0003`. `parse_setting` reads its value as JSON; a bare word is a text.
 
 # %%
 #| export training.launch
@@ -727,7 +741,7 @@ def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | 
     return _new_job(args, steps), args.out, None
 
 # %% [markdown]
-# A setting that is given twice is a mistake, and so is `name`, which would replace the game.
+# `read_settings` reads all of them. A setting that is given twice is a mistake, and so is `name`, which would replace the game.
 
 # %%
 #| export training.launch
@@ -744,7 +758,7 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 # %% [markdown]
-# What stands in the place of a mode set is a name, or a path of pictures. Some sets are made from something that a shell cannot say. `image_folder` is one of them, and its path says it.
+# In place of a mode set a user gives a name, or a path of pictures. Some sets need an argument that cannot be written in a shell, and their names are refused. `image_folder` needs a folder, so its path is given instead of its name.
 
 # %%
 #| export training.launch
@@ -794,7 +808,7 @@ def _settings_to_begin_with(args: argparse.Namespace, modes: Any, steps: int) ->
     return found | {"game": found["game"].spec, "average": average}
 
 # %% [markdown]
-# A new job is made from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
+# `_new_job` makes a new job from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
 
 # %%
 #| export training.launch
@@ -974,7 +988,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     return parser
 
 # %% [markdown]
-# Adding that one command imports its module, which registers it. Every command takes `--traceback`.
+# `_add_command` adds that one command. It imports the module of the command, which registers it. Every command takes `--traceback`.
 
 # %%
 #| export
@@ -989,7 +1003,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
     sub.add_argument("--traceback", action="store_true", help="show where an error came from")
 
 # %% [markdown]
-# Memory that is not there is no mistake in the program. Torch reports it as a `RuntimeError`, like mistakes in the program, so the text decides.
+# Too little memory is not a mistake in the program. Torch reports it as a `RuntimeError`, as it reports mistakes, so the text of the error decides.
 
 # %%
 #| export
@@ -1008,7 +1022,7 @@ _EXTRAS = {"PIL": "pillow"} | {name: name for name in (
     "matplotlib", "seaborn", "pandas", "pooch", "pyarrow", "ipywidgets", "anywidget")}
 
 # %% [markdown]
-# An input that is refused is a `ValueError`, an `OSError`, or a `TypeError` whose text begins with the name of what is wrong; a loss that became NaN is a `FloatingPointError`. The text of these says it all. Any other exception is called by its kind, for its text alone may be as short as `'layer'`.
+# `_error_line` says in one line what went wrong. An input that is refused is a `ValueError`, an `OSError`, or a `TypeError` whose text begins with the name of what is wrong. A loss that became NaN is a `FloatingPointError`. The text of these is printed as it is. Of any other exception the kind is printed as well, because its text alone may be as short as `'layer'`.
 
 # %%
 #| export
@@ -1050,7 +1064,7 @@ def _print_error(error: BaseException, argv: list[str], command: str) -> None:
     print(f"{' '.join(['modelab', command]).strip()}{rank}: {_error_line(error)}", file=sys.stderr)
 
 # %% [markdown]
-# What could not be printed is thrown away, or Python would fail on it once more at the end.
+# If the output cannot be written, for instance because the disk is full, the rest of it is thrown away. Otherwise Python would fail on it once more at the end.
 
 # %%
 #| export
@@ -1119,7 +1133,7 @@ def _plain_warnings(command: str) -> Iterator[None]:
         warnings.formatwarning = usual
 
 # %% [markdown]
-# A reader such as `head` may close the pipe before everything is printed. Then nobody can say what the status would have been. It is 141, as for other programs of a shell.
+# `main` is what the command `modelab` calls. A program such as `head` may close the pipe before everything is printed. Then it is unknown what the status would have been. It is 141, as for other programs of a shell.
 
 # %%
 #| export
@@ -1146,7 +1160,7 @@ if __name__ == "__main__" and "get_ipython" not in globals():
 
 # %% [markdown]
 # ## Seen from a shell
-# `shell` runs a line as the command does. The registry of this notebook holds the commands that were defined above.
+# `shell` runs a line as the command does, and shows what a user would see.
 
 # %%
 def shell(line: str) -> str:
@@ -1166,7 +1180,7 @@ print(shell("--help"))
 print(shell("train --help"))
 
 # %% [markdown]
-# How long does a user wait for help? Both times are of a new process.
+# How long does a user wait for help? The time of a new process is compared with that of `import torch` in a new process.
 
 # %%
 def seconds(*words: str) -> float:
@@ -1184,7 +1198,7 @@ shares = {words: seconds("-m", "modelab", *words.split()) / seconds("-c", "impor
 assert max(shares.values()) < .3
 
 # %% [markdown]
-# Help takes less than a third of the time of `import torch`, on a busy machine too; a test requires less than .15. Now the commands themselves:
+# Help takes less than a third of the time of `import torch`; a test requires less than .15. Now the commands themselves:
 
 # %%
 print(shell("train minimax ring --runs 4 --steps 60 --set width=32 --device cpu"))
@@ -1195,7 +1209,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert np.load(f"{folder}/ring.npy").shape == (500, 2)
 
 # %% [markdown]
-# Every mistake is answered in one line:
+# Each of these eight mistakes is answered in one line:
 
 # %%
 lines = ["sample no-such-thing --out x.npy", "sample ring --out x.txt", "train minimaxx ring",
@@ -1207,7 +1221,7 @@ assert all(r.endswith("[exit status 2]") for r in refusals)
 print("\n".join(refusals))
 
 # %% [markdown]
-# A command that fails in a way that nobody foresaw does not end with 1 either:
+# The exit status 1 means a finding. A command that fails with an error that nobody foresaw must not end with it:
 
 # %%
 def broken(parser: argparse.ArgumentParser) -> Callable:
