@@ -450,7 +450,7 @@ inner = mlp(2, (), width=8)
 assert critic_networks(lambda x: inner(x) + 1) == critic_networks(inner) == [inner]
 
 # %% [markdown]
-# With batch norm in training mode the score of one example depends on the other examples. So there is no gradient of one score in its own example alone, and such a critic is refused. (With `track_running_stats=False` this is so even in evaluation mode.)
+# With batch norm in training mode the score of one example depends on the other examples. So there is no gradient of one score in its own example alone, and `refuse_batch_norm` refuses such a critic. (With `track_running_stats=False` this is so even in evaluation mode.)
 
 # %%
 #| export networks.wrappers
@@ -464,7 +464,7 @@ def refuse_batch_norm(name: str, critic: Callable) -> None:
                          "example does not exist; use LayerNorm, or none")
 
 # %% [markdown]
-# For the gradient of the sum of all scores use `as_critic(D, coupled=True)`. Networks of this course that couple examples by design have `coupled = True`.
+# For the gradient of the sum of all scores use `as_critic(D, coupled=True)`. Networks of this course that couple examples by design have `coupled = True`. `may_couple` looks for this mark.
 
 # %%
 #| export networks.wrappers
@@ -510,7 +510,7 @@ error_message(gradient_penalty, centred_scores, *two)
 
 # %% [markdown]
 # ## Compiled, sharded and parallel critics
-# A compiled critic has no second derivative (`torch.compile` with its usual backends). A penalty calls the critic as it was before it was compiled: the same function, at the speed of an uncompiled one.
+# A compiled critic has no second derivative (`torch.compile` with its usual backends). Inside `uncompiled`, a penalty calls the critic as it was before it was compiled: the same function, at the speed of an uncompiled one.
 
 # %%
 #| export networks.wrappers
@@ -524,7 +524,7 @@ def uncompiled(critic: Callable, parts: Sequence[nn.Module]) -> AbstractContextM
     return torch.compiler.set_stance("force_eager")
 
 # %% [markdown]
-# Wrappers for several processes change the backward pass. Sharded modules (FSDP) free their weights after one backward pass, so a second one fails, or gives no gradient at all: they are refused.
+# Wrappers for several processes change the backward pass. Sharded modules (FSDP) free their weights after one backward pass, so a second one fails, or gives no gradient at all. `refuse_sharded` refuses them.
 
 # %%
 #| export networks.wrappers
@@ -537,7 +537,7 @@ def refuse_sharded(parts: Iterable[nn.Module]) -> None:
                              "wrap D in DistributedDataParallel instead")
 
 # %% [markdown]
-# Weights in half precision and examples in float32 cannot be multiplied. Torch's message names matrices or biases. Ours names the arguments and the remedy. A critic that converts its inputs itself still works.
+# Weights in half precision and examples in float32 cannot be multiplied. Torch's message names matrices or biases. The message of `one_type` names the arguments and the remedy. A critic that converts its inputs itself still works.
 
 # %%
 #| export networks.wrappers
@@ -555,7 +555,7 @@ def one_type(parts: Iterable[nn.Module], x: torch.Tensor) -> Iterator[None]:
                         f"examples of {x.dtype}{type_cure(kinds)}") from error
 
 # %% [markdown]
-# A conditional critic D(x, y) that gets no labels fails inside Python. The message names the way to give them.
+# A conditional critic D(x, y) that gets no labels fails with an error of Python. `require_labels` adds how to give them.
 
 # %%
 #| export networks.wrappers
@@ -571,7 +571,7 @@ def require_labels() -> Iterator[None]:
                         "one label per example") from error
 
 # %% [markdown]
-# Distributed data parallel (DDP) waits until each weight has a gradient. The last bias has none in a penalty, and then DDP would not average the gradients of the processes. So zero times the sum of the scores is added, which depends on each weight.
+# Distributed data parallel (DDP) waits until each weight has a gradient. The last bias has none in a penalty, and then DDP would not average the gradients of the processes. So `reach_all_weights` adds zero times the sum of the scores, which depends on each weight.
 
 # %%
 #| export networks.wrappers
@@ -582,7 +582,7 @@ def reach_all_weights(gradient: torch.Tensor, scores: torch.Tensor,
     return gradient + 0. * scores.sum() if parallel else gradient
 
 # %% [markdown]
-# The older kind of checkpoint (`use_reentrant=True`) refuses a gradient in the inputs. Torch's message is long, so ours gives the remedy.
+# `slope_of_scores` takes the gradient of the scores in the inputs. The older kind of checkpoint (`use_reentrant=True`) refuses this. Torch's message is long, and ours gives the remedy alone.
 
 # %%
 #| export networks.wrappers

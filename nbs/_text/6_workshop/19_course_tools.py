@@ -197,7 +197,7 @@ two = bytes([0, 255, 51, 0, 255, 51])
 recorded_pictures(base64.b64encode(zlib.compress(two)).decode(), 2, 1, 3).tolist()
 
 # %% [markdown]
-# Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is set (*fast mode*), the same code runs with few training steps, and claims get no verdict.
+# Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is set (*fast mode*), the same code runs with few training steps, and claims get no verdict. `fast_mode` says whether it is set.
 
 # %%
 #| export
@@ -363,7 +363,7 @@ with TemporaryDirectory() as folder:
 
 # %% [markdown]
 # ## Graders
-# A grader that accepts everything is useless. So `exercise` (below) is given answers that must pass and answers that must fail, and a test of the course tries them all. The graders of a chapter stand at its end, so that the answers are not printed above the question.
+# A `Grader` holds a check of answers. A grader that accepts everything is useless. So `exercise` (below) is given answers that must pass and answers that must fail, and a test of the course tries them all. The graders of a chapter stand at its end, so that the answers are not printed above the question.
 
 # %%
 #| export course.exercises
@@ -407,7 +407,7 @@ def prove(self: Grader) -> None:
                                  f"{answer!r}")
 
 # %% [markdown]
-# An answer cell starts with `answer = ...`, or with a function whose body is `...`. Neither is a wrong answer.
+# An answer cell starts with `answer = ...`, or with a function whose body is `...`. Neither is a wrong answer, and `is_unanswered` recognises both.
 
 # %%
 #| export course.exercises
@@ -474,7 +474,7 @@ except AssertionError as error:
 
 # %% [markdown]
 # ## Missions in the lab
-# Some exercises are done in the lab of chapter [1.3](../1_game/03_lab.ipynb): *lose a mode, then bring it back*. Such a **mission** has stages. The lab keeps a record of what was measured at which step, and of what the user changed. A mission reads the record and says which stages it has seen. The lab ticks the stages off during the training. `exercise` makes a grader of a mission, as of any other check.
+# Some exercises are done in the lab of chapter [1.3](../1_game/03_lab.ipynb): *lose a mode, then bring it back*. Such a **mission**, of the class `Mission`, has stages. The lab keeps a record of what was measured at which step, and of what the user changed. A mission reads the record and says which stages it has seen. The lab ticks the stages off during the training. `exercise` makes a grader of a mission, as of any other check.
 
 # %%
 #| export course.exercises

@@ -257,7 +257,7 @@ SCALE_EXAMPLES = 4096  # examples by which the scale is measured
 
 
 # %% [markdown]
-# The setting may be one of three values:
+# `AutoOrBool` checks that the setting is one of these three values:
 
 # %%
 #| export data.scaling
@@ -304,7 +304,7 @@ class DataScale:
 
 
 # %% [markdown]
-# The scale is measured on 4,096 examples that are drawn with a fixed seed. So it is the same for each seed of a run.
+# `measure_scale` measures the scale on 4,096 examples that are drawn with a fixed seed. So it is the same for each seed of a run.
 
 # %%
 #| export data.scaling
@@ -370,7 +370,7 @@ from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture
 from modelab.core.statistics import interval
 
 # %% [markdown]
-# On one set, both methods have the same seeds. So the difference of total variation (TV, chapter 0.4) is taken seed by seed, and the verdict is the one of its 95 % interval. If two methods are equal, about one verdict in twenty is "better" or "worse" by chance.
+# On one set, both methods have the same seeds. So `verdict` takes the difference of total variation (TV, chapter 0.4) seed by seed, and looks whether its 95 % interval contains zero. If two methods are equal, about one verdict in twenty is "better" or "worse" by chance.
 
 # %%
 #| export course.family_map
@@ -384,7 +384,7 @@ assert verdict([.1, .2, .31], [.3, .4, .5]) == "better" and verdict([.3, .4], [.
 assert verdict([.1, .4], [.4, .1]) == verdict([.2, .2], [.2, .2]) == "equal"
 
 # %% [markdown]
-# The sets are grouped by their shape, their dimension, the number of modes and the ratio of the largest weight to the least.
+# `GROUPS` says how the sets are grouped: by their shape, their dimension, the number of modes and the ratio of the largest weight to the least.
 
 # %%
 #| export course.family_map
@@ -614,7 +614,7 @@ pd.DataFrame({name: {word: found[word] for word in WORDS} for name, found in aga
 
 # %% [markdown]
 # ## Settings to begin with
-# The defaults of a game are those of the chapter that explains it. On random sets other settings were better. `recommended` returns the setting that won the tuning on the sets 0 to 49. Eight settings of each game were tried on 8 sets, the better four on 20, and the better two on all 50. The learning rates are for standardised data. `average` is the factor of a moving average of the weights of G. It averages about the last 1 / (1 - `average`) steps, here 100.
+# The defaults of a game are those of the chapter that explains it. On random sets other settings were better. `RECOMMENDED` holds them. `recommended` returns the setting that won the tuning on the sets 0 to 49. Eight settings of each game were tried on 8 sets, the better four on 20, and the better two on all 50. The learning rates are for standardised data. `average` is the factor of a moving average of the weights of G. It averages about the last 1 / (1 - `average`) steps, here 100.
 
 # %%
 #| export training.recommended
@@ -627,7 +627,7 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 }
 
 # %% [markdown]
-# The networks are as in the tuning: two layers of 64 units, and latents as long as an example, but of two numbers at least. A schedule ends where the training ends, so the function asks for the number of steps.
+# `recommended` returns what `Run` takes. The networks are as in the tuning: two layers of 64 units, and latents as long as an example, but of two numbers at least. A schedule ends where the training ends, so the function asks for the number of steps.
 
 # %%
 #| export training.recommended

@@ -85,7 +85,7 @@ def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     return F.linear(_hidden(layers, x), *layers[6:])
 
 # %% [markdown]
-# The scans are rotated and shifted at random (data augmentation). This reduces overfitting.
+# `augment_pictures` rotates and shifts the scans at random (data augmentation). This reduces overfitting.
 
 # %%
 #| export
@@ -281,7 +281,7 @@ def _stamp(self: DigitArchive) -> dict[str, str]:
     return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 
 # %% [markdown]
-# A set of digits draws scans, one for each channel. `make` is the function that returns the set, as `digits` below; `held_out` calls it again with the other split.
+# `DigitSet` is a set of digits. It draws scans, one for each channel. `make` is the function that returns the set, as `digits` below; `held_out` calls it again with the other split.
 
 # %%
 #| export

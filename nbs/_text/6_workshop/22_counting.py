@@ -84,7 +84,7 @@ from modelab.data.mixtures import grid, mixture
 
 # %% [markdown]
 # ## Reference laws: a perfect generator, and noise
-# The *tally* of some samples has two numbers for each mode: how many samples of this mode are not good, and how many are good. All measures except the spread depend on the samples only through their tally. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls this probability distribution a *law*. For well separated modes both laws have closed forms. For pictures the classifier is applied to held-out real scans and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of three small ones.
+# The *tally* of some samples has two numbers for each mode: how many samples of this mode are not good, and how many are good. All measures except the spread depend on the samples only through their tally. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls this probability distribution a *law*. `ReferenceLaw` holds both. For well separated modes both laws have closed forms. For pictures the classifier is applied to held-out real scans and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of three small ones.
 
 # %%
 #| export evaluation.reference_law
@@ -98,7 +98,7 @@ class ReferenceLaw:
     d: int  # numbers in one example
 
 # %% [markdown]
-# Such a law is the same at each call, so it is computed once for each set.
+# Such a law is the same at each call, so `cached_per_set` computes it once for each set.
 
 # %%
 #| export evaluation.reference_law
@@ -267,7 +267,7 @@ def reference_law(modes: Any,  # a set whose modes are known
     return _law(modes, *good_rule(modes, protocol))
 
 # %% [markdown]
-# A set of your own must have the attributes and methods that the count needs. The error names those that are absent.
+# `check_mode_set` refuses a set without the attributes and methods that the count needs. The error names those that are absent.
 
 # %%
 #| export evaluation.reference_law
@@ -279,7 +279,7 @@ def check_mode_set(modes: Any) -> None:
                         f"got {modes!r:.60} without {', '.join(absent)}")
 
 # %% [markdown]
-# For a mixture the protocol decides what a good sample is, by a distance and a metric. A set with a classifier uses its own confidence threshold.
+# For a mixture the protocol decides what a good sample is, by a distance and a metric. `good_rule` returns these two. A set with a classifier uses its own confidence threshold.
 
 # %%
 #| export evaluation.reference_law
@@ -333,7 +333,7 @@ def mode_scores(tally: Tensor, law: ReferenceLaw, protocol: Protocol) -> dict[st
             "forward": kl(q, share), "tv": total_variation(bucket, right)}
 
 # %% [markdown]
-# Tallies of perfect generators and of noise are drawn from their law.
+# `draw_tallies` draws tallies of perfect generators and of noise from their law.
 
 # %%
 #| export evaluation.scores
@@ -391,7 +391,7 @@ def mode_spreads(x: Tensor,  # samples (rows * n, d)
     return torch.where(n > 1, ratio, math.nan).reshape(rows, k)
 
 # %% [markdown]
-# For floor and null the mean of the spread is computed by a formula, without samples.
+# For floor and null `expected_spread` computes the mean of the spread by a formula, without samples.
 
 # %%
 #| export evaluation.scores
@@ -708,7 +708,7 @@ class Table:
         return f"<table>{caption}{body}</table><small>{escape(self.note)}</small>"
 
 # %% [markdown]
-# `coverages` (below) returns one `Coverage` per run in this list. It is shown as one table with means over runs.
+# `coverages` (below) returns one `Coverage` per run in a list, `Coverages`. It is shown as one table with means over runs.
 
 # %%
 #| export

@@ -185,7 +185,7 @@ class Game:
         check_fields(self)
 
 # %% [markdown]
-# A game makes its players. Each network has a run axis, and its weights are drawn from one generator per run.
+# `players` makes the players of a game. Each network has a run axis, and its weights are drawn from one generator per run.
 
 # %%
 #| export
@@ -226,7 +226,7 @@ def suits(self: Game, modes: Any) -> None:
     "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
 
 # %% [markdown]
-# Some losses apply a player to other examples than the batch of the turn, and such examples have no labels. So a game states which players may be conditional, and which `kinds` of networks it makes. Others are refused before training starts.
+# Some losses apply a player to other examples than the batch of the turn, and such examples have no labels. So a game states which players may be conditional, and which `kinds` of networks it makes. `check_conditional` refuses others before training starts.
 
 # %%
 #| export
@@ -245,7 +245,7 @@ def check_conditional(self: Game) -> None:
                          f"got {kind!r}")
 
 # %% [markdown]
-# The engine calls the loss of a turn by its name. Inside `run_axis()` the first axis of a score is always the runs, so the shape `(runs, 1)` means a batch of one example.
+# The engine calls `turn_loss`, which finds the loss of a turn by its name. Inside `run_axis()` the first axis of a score is always the runs, so the shape `(runs, 1)` means a batch of one example.
 
 # %%
 #| export
@@ -276,7 +276,7 @@ class AdversarialGame(Game):
 
 
 # %% [markdown]
-# In some methods D takes several steps for each step of G (chapter [1.4](../1_game/04_wasserstein.ipynb)).
+# In some methods D takes several steps for each step of G (chapter [1.4](../1_game/04_wasserstein.ipynb)). They inherit from `CriticGame`.
 
 # %%
 #| export
@@ -312,7 +312,7 @@ error_message(turn_words, CriticGame(n_critic=3))
 
 # %% [markdown]
 # ## A turn
-# A loss gets one argument, the turn `t`. Batches are drawn when they are first used, so a turn without real data draws none.
+# A loss gets one argument, a `Turn` `t`. Batches are drawn when they are first used, so a turn without real data draws none.
 
 # %%
 #| export

@@ -134,7 +134,7 @@ def table_cells(X: Any) -> dict[str, np.ndarray]:
     return found
 
 # %% [markdown]
-# A text that only one row has says nothing about other rows. So a column with more than a hundred different texts, such as names, is refused.
+# A text that only one row has says nothing about other rows. So a column with more than `MOST_TEXTS` different texts, such as names, is refused.
 
 # %%
 #| export data.mixed_tables
@@ -428,7 +428,7 @@ from modelab.training.game import AdversarialGame
 from modelab.training.run import Run
 
 # %% [markdown]
-# Both networks give one number for each cell. An example may be a row or a picture, so they are told its shape.
+# Both networks give one number for each cell (`CellCritic`). An example may be a row or a picture, so they are told its shape (`EventShape`).
 
 # %%
 #| export methods.cell_game
@@ -654,7 +654,7 @@ class OneHotShape(Shape):
         return value
 
 # %% [markdown]
-# As an annotation:
+# `OneHot` is the annotation:
 
 # %%
 #| export
@@ -861,7 +861,7 @@ assert split_labels(["no", "yes", None])[1].tolist() == [0, 1, -1]
 error_message(split_labels, [-1, 1, 1])
 
 # %% [markdown]
-# The settings are those of `HexaSettings`. With `runs` several networks are trained at once, from different seeds; completed cells and class probabilities are their means. scikit-learn wants each argument of `__init__` as an attribute of the same name, unchecked; `fit` checks them.
+# The settings of `HexaGAN` are those of `HexaSettings`. With `runs` several networks are trained at once, from different seeds. Completed cells and class probabilities are their means. scikit-learn wants each argument of `__init__` as an attribute of the same name, unchecked. So `fit` checks them.
 
 # %%
 #| export methods.tabular_estimator
@@ -994,7 +994,7 @@ def _first_run(net: nn.Module,  # with a run axis before each weight
     return functional_call(net, weights, inputs)
 
 # %% [markdown]
-# The classes are drawn first, then the noise.
+# `sample` draws the classes first, then the noise.
 
 # %%
 #| export methods.tabular_estimator
@@ -1116,7 +1116,7 @@ scaled = {name: 1 - (seeds_of(name, "iterative regression", "error, scaled by al
 # %% [markdown]
 # On iris the best of eight looks is 0.04 better in F1 than the last one, in the mean over the seeds, and on the tumours 0.01. For comparison: the abstract of the paper reports a gain of up to 5 % in F1. The authors' code looks every ten epochs, a thousand times in all. With more looks the best one cannot be worse.
 #
-# The second choice: the same errors of the same imputer, divided by the span of all cells, are 3 % to 8 % smaller on iris, wine and tumours, and 26 % smaller where few malignant rows are left for training. On digits they hardly change, since most pixels take their whole range in the training rows.
+# The second choice: we divide the same errors of the same imputer by the span of all cells. They become 3 % to 8 % smaller on iris, wine and tumours, and 26 % smaller where few malignant rows are left for training. On digits they hardly change, since most pixels take their whole range in the training rows.
 
 # %%
 assert .03 < looks["iris"][0].mean < .045 and .005 < looks["tumours"][0].mean < .015
