@@ -10,9 +10,19 @@
 # | **Needs** | nothing |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. Every loss, measure and game of the library uses what it exports.
+# This chapter is for contributors who write a loss, a measure, a game or a network, and for users who want to understand an error of the library. Losses, measures and games check their arguments with what it exports.
 #
-# A wrong argument that is not refused is hard to find later. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`. There is no error, and the loss can be trained. So each function refuses arguments that are probably a mistake. Every error has the same form: the argument, what was expected, and what came.
+# | Call | What it does |
+# |---|---|
+# | `@checked`, with `x: Batch` or `weight: Positive` in the signature | checks the arguments of a function at each call |
+# | `check_fields(self)` in `__post_init__` | checks the settings of a dataclass |
+# | `check_int`, `check_number`, `check_choice`, `check_batch`, `check_shape` | check one value inside a function, and return it |
+# | `with unchecked():` | switches the checks off, for a loop |
+# | `error_message(call, *args)` | returns the text of the error that a call raises, for chapters and tests |
+#
+# The names for signatures, such as `Batch`, are listed under *The names that signatures use*. They are in `modelab.core.signatures`, as are `checked`, `check_fields` and `unchecked`. The other functions are in `modelab.core.checks`.
+#
+# A wrong argument that is not refused is hard to find later. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`. There is no error, and the loss can be trained. So each function refuses arguments that are probably a mistake. An error names the argument, what was expected, and what came.
 #
 # ## Checks that are called
 # The first module does not import torch at the top, so that the command line starts at once.
@@ -141,7 +151,7 @@ def _as_tensor(name: str, x: Any):
     return x
 
 # %% [markdown]
-# Two mistakes are common enough for a hint: pictures in bytes, and the pair of pictures and labels that a `DataLoader` gives.
+# Two mistakes are so common that the error gives a hint: pictures in bytes, and the pair of pictures and labels that a `DataLoader` gives. `is_bytes` recognises the first one.
 
 # %%
 #| export
@@ -150,7 +160,7 @@ def is_bytes(x: Any) -> bool:
     return str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8")
 
 # %% [markdown]
-# The hint itself. A function that is called for its result gives another verb, such as *return*.
+# `tensor_cure` writes the hint, as the end of an error. The hint tells the user to *write* or to *pass* something. If a function of the user returned the wrong value, the caller gives another verb, such as *return*.
 
 # %%
 #| export
@@ -166,7 +176,7 @@ def tensor_cure(name: str, x: Any, verb: str = "") -> str:
     return ""
 
 # %% [markdown]
-# A measure that depends on the scale of the data refuses bytes, because their scale is not known.
+# `refuse_bytes` is for measures that depend on the scale of the data. The scale of bytes is not known, so they are refused.
 
 # %%
 #| export
@@ -177,7 +187,7 @@ def refuse_bytes(name: str, x: Any) -> None:
                         f"works, got bytes{tensor_cure(name, x)}")
 
 # %% [markdown]
-# `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, because a search for it would make a graphics card wait.
+# `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes. To search for it, the program would have to wait for the graphics card at each step.
 
 # %%
 #| export
@@ -193,7 +203,7 @@ def check_tensors(**named: Any) -> None:
                              f"example, got {tuple(x.shape)}")
 
 # %% [markdown]
-# The scores of real and generated examples may differ in number, but not in runs.
+# `check_logits` is for scores `(*runs, batch)`, where `*runs` are the seeds that are trained side by side. The scores of real and generated examples may differ in number, but not in runs.
 
 # %%
 #| export
@@ -206,7 +216,7 @@ def check_logits(**named: Any) -> None:
                          f"got {list(shapes.values())}")
 
 # %% [markdown]
-# A critic or an encoder is a function. A tensor in its place, from a wrong order of the arguments, is refused here.
+# A critic or an encoder is passed as a function. `check_callable` refuses a tensor in its place, which comes from a wrong order of the arguments.
 
 # %%
 #| export
@@ -217,7 +227,7 @@ def check_callable(**named: Any) -> None:
             raise TypeError(f"{name}: expected a function, got {f!r:.80}")
 
 # %% [markdown]
-# Sometimes a shape follows from other arguments, or from the output of a user's network. Then it is checked by name. A function that returns one result per example may give it further axes: then the shape ends in `...`.
+# Sometimes the shape that is expected follows from other arguments. `check_shape` compares a tensor with such a shape, for example the output of a user's network. If further axes may follow, the shape ends in `...`.
 
 # %%
 #| export
@@ -236,7 +246,7 @@ def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
     return value
 
 # %% [markdown]
-# Some work takes long and ends with a picture or a page. `check_packages` says before the work starts that a package is missing. A few packages have another name for `pip` than in an `import`.
+# Some work takes long and ends with a picture or a page. `check_packages` reports a missing package before the work starts. One package, Pillow, has another name for `pip` than in an `import`.
 
 # %%
 #| export
@@ -249,7 +259,7 @@ def check_packages(what: str, packages: Iterable[str]) -> None:
                          f"install with: pip install {' '.join(absent)}")
 
 # %% [markdown]
-# Chapters and tests show errors by running them. `error_message` returns the text of an error, and fails if nothing is raised.
+# Chapters and tests run calls that are wrong, and show their errors. `error_message` returns the text of the error, and fails if no error is raised.
 
 # %%
 #| export
@@ -263,7 +273,7 @@ def error_message(call: Callable, *args, **kw) -> str:
 
 # %% [markdown]
 # ## Checks that are declared
-# Checks inside a function make its code hard to read. So a function says in its signature what each argument is, and a decorator checks it:
+# Many checks inside a function make its code hard to read. So a function declares in its signature what each argument is, and the decorator `@checked` checks it:
 #
 # ```python
 # @checked
@@ -346,7 +356,7 @@ class Wholes:
 
 # %% [markdown]
 # ### Tensors
-# `Shape` is the marker of a tensor. It names the axes, so that the shapes of several arguments can be compared. Its own check is about the type, and that there is at least one number.
+# `Shape` is the marker of a tensor. It names the axes, so that the shapes of several arguments can be compared. Its own `check` only tests that the value is a floating tensor with at least one number.
 
 # %%
 #| export core.signatures
@@ -364,7 +374,7 @@ class Shape:
         return f"({', '.join(self.axes.split())})"
 
 # %% [markdown]
-# A loss passes NaN on, but a measure refuses it.
+# A loss accepts NaN, but a measure must not. `Finite` is `Shape` with a test for NaN and infinity.
 
 # %%
 #| export core.signatures
@@ -380,7 +390,7 @@ class Finite(Shape):
         return value
 
 # %% [markdown]
-# Labels and mode numbers are whole numbers, in a tensor, an array or a list. Floats in their place are usually scores, so they are refused.
+# `Labels` is the marker of class labels and of mode numbers: whole numbers in a tensor, an array or a list. Floats in their place are usually scores, so they are refused.
 
 # %%
 #| export core.signatures
@@ -408,7 +418,7 @@ class Labels(Shape):
         return value
 
 # %% [markdown]
-# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches (PatchGAN) returns `(N, 1, 7, 7)`. Its loss is the mean over all examples and all patches, so a map is flattened, too, and the result is one number. Several maps `(N, 5, 7, 7)` are no scores, so they are refused.
+# `Scores` is the marker of a critic's output. For N examples critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`. Such scores are flattened before a loss gets them. A critic of patches (PatchGAN) returns a map of scores for each example, such as `(N, 1, 7, 7)`. Its loss is the mean over all examples and all patches. So a map is flattened, too, and the loss is one number. Several maps `(N, 5, 7, 7)` are not one score per example or patch, so they are refused.
 
 # %%
 #| export core.signatures
@@ -439,7 +449,7 @@ class Scores(Shape):
         return value
 
 # %% [markdown]
-# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`. Samples of a generator still hold its graph for gradients. No measure needs it, so it is removed:
+# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` is the marker of its arguments, and converts them with `check_batch`. Samples that come from a generator still hold its graph for gradients. No measure needs it, so it is removed:
 
 # %%
 #| export core.signatures
@@ -462,7 +472,7 @@ class Samples(Shape):
         return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% [markdown]
-# `Function` marks a function. The axes are written down for the reader. The check only tests that it can be called:
+# `Function` is the marker of a function. Its text `maps` says which axes go in and which come out. This is for the reader: the check only tests that the value can be called.
 
 # %%
 #| export core.signatures
@@ -477,7 +487,7 @@ class Function:
         return value
 
 # %% [markdown]
-# A mask selects examples, so it must be a tensor of bools. Whole numbers would be used as indices.
+# `Bools` is the marker of a mask. A mask selects examples, so it must be a tensor of bools. Whole numbers would be used as indices.
 
 # %%
 #| export core.signatures
@@ -493,7 +503,7 @@ class Bools(Shape):
         return value
 
 # %% [markdown]
-# A network is an object of a class. `InstanceOf` checks the class, and its error names the class that was expected:
+# `InstanceOf` is the marker of an object of a class, such as a network. Its error names the class that was expected:
 
 # %%
 #| export core.signatures
@@ -512,7 +522,7 @@ class InstanceOf:
         return value
 
 # %% [markdown]
-# Names of turns, columns or traits come as a list of texts. A single text is refused, because it would be read letter by letter:
+# `Texts` is the marker of a list of texts, such as names of columns. A single text is refused, because it would be read letter by letter:
 
 # %%
 #| export core.signatures
@@ -527,7 +537,7 @@ class Texts:
         return tuple(value)
 
 # %% [markdown]
-# A function that takes examples of any shape needs to know where an example begins. An argument such as `lead=2` says it: two axes, runs and batch, come before the event.
+# A function that takes examples of any shape needs to know which axes belong to one example. An argument such as `lead=2` tells it: two axes, runs and batch, come before the axes of the example (the *event*). `AxisCount` is the marker of such an argument.
 
 # %%
 #| export core.signatures
@@ -543,7 +553,18 @@ class AxisCount(Whole):
 
 # %% [markdown]
 # ### The names that signatures use
-# Signatures are short if the usual declarations have names. These are the names that the library uses:
+# Signatures are short if the usual declarations have names. These are the names that the library uses. A new function needs a marker of its own only if none of them fits.
+#
+# | Name | The argument is |
+# |---|---|
+# | `Count`, `Index` | a whole number ≥ 1; ≥ 0 |
+# | `Number`, `Positive`, `NonNegative`, `Share` | a finite number; > 0; ≥ 0; from 0 to 1 |
+# | `Batch`, `Latents` | a tensor `(*runs, batch, *event)`; `(*runs, batch, latent)` |
+# | `Logits` | scores of one batch, converted to `(*runs, batch)` |
+# | `RealScores`, `FakeScores` | scores of real and of generated examples, converted; their numbers may differ |
+# | `OneScore`, `PerScore` | a tensor `(*runs, batch)`; `(*runs, batch, *values)`, taken as it is |
+# | `Lead` | how many axes come before the event |
+# | `Critic`, `Network` | a function from examples to scores; a `torch.nn.Module` |
 
 # %%
 #| export core.signatures
@@ -566,7 +587,7 @@ Network = Annotated[torch.nn.Module, InstanceOf(torch.nn.Module)]
 
 # %% [markdown]
 # ### Shapes that must fit together
-# Axes of the same name must have the same size in all arguments of a call. `_Axes` stores the sizes that are known so far, and from which argument, so that an error can name it.
+# Axes of the same name must have the same size in all arguments of a call. `_Axes` stores the sizes that are known so far. It also stores which argument each size came from, so that an error can name it.
 
 # %%
 #| export core.signatures
@@ -584,7 +605,7 @@ class _Axes:
         raise ValueError(f"{name}: expected shape {shape}{fits}, got {got}")
 
 # %% [markdown]
-# `fit` takes one argument. A group of axes such as `*runs` takes the axes that the other names leave. With two unknown groups in one shape, such as `*runs` and `*event`, it is not clear where one ends. Then the argument waits until another one has fixed the size. If an argument gives the number of axes of a group, no waiting is needed.
+# `fit` compares the shape of one argument with the sizes that are known. A group of axes such as `*runs` stands for all axes that the other names leave over. With two unknown groups in one shape, such as `*runs` and `*event`, it is not clear where the first one ends. Then `fit` returns False, and this argument is tried again after the others. If an argument such as `lead` gives the number of axes in a group, nothing has to wait.
 
 # %%
 #| export core.signatures
@@ -610,7 +631,7 @@ def fit(self: _Axes, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
     return True
 
 # %% [markdown]
-# Two types in one call usually come from mixed precision. The error says which argument to convert: the one of the smaller type, because it has lost digits already.
+# Two floating types in one call usually come from mixed precision. `type_cure` says which argument to convert: the one of the smaller type.
 
 # %%
 #| export core.signatures
@@ -622,7 +643,7 @@ def type_cure(kinds: dict[str, torch.dtype]) -> str:
     return f"; write {converted}" + ", or compute both in one torch.autocast" * (not wide)
 
 # %% [markdown]
-# Torch refuses to multiply tensors of two types or on two devices, but its error names no argument. If the last axes of two tensors have one name, they are examples, or vectors, of one kind. Such tensors must agree in type and device.
+# Torch refuses to multiply tensors of two types or on two devices, but its error names no argument. So `_check_types` compares them first. If the last axes of two tensors have the same name, the tensors hold examples or vectors of the same kind. Such tensors must agree in type and device.
 
 # %%
 #| export core.signatures
@@ -641,7 +662,7 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
                 raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}{cure}")
 
 # %% [markdown]
-# The last batch of an epoch is often smaller than the others. Then the message says how many examples to take.
+# The last batch of an epoch is often smaller than the others. Then `_batch_cure` says in the error how many examples to take.
 
 # %%
 #| export core.signatures
@@ -654,7 +675,7 @@ def _batch_cure(values: dict[str, Tensor]) -> str:
     return f"; for the last, smaller batch of an epoch write {longer}[:{min(len(a), len(b))}]"
 
 # %% [markdown]
-# The shapes of a call are fitted one after the other. Arguments of the same declared shape must agree in size.
+# `check_shapes` does this for all tensors of a call, one after the other. Two arguments with the same declared shape must have equal shapes.
 
 # %%
 #| export core.signatures
@@ -678,7 +699,7 @@ def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
 
 # %% [markdown]
 # ### From an annotation to a check
-# `check_value` checks one argument. It looks into the annotation: at the markers, the choices of a `Literal`, True or False, and optional values or tables of them.
+# `check_value` checks one argument by its annotation. The annotation may hold markers, or be a `Literal` with choices, a `bool`, an optional value, or a dict of values.
 
 # %%
 #| export core.signatures
@@ -703,7 +724,7 @@ def check_value(name: str, kind: Any, value: Any) -> Any:
     return value
 
 # %% [markdown]
-# Annotations without a marker, such as `Tensor` alone, are not checked.
+# Annotations without a marker, such as `Tensor` alone, are not checked. `declared` says whether there is anything to check.
 
 # %%
 #| export core.signatures
@@ -727,7 +748,7 @@ def _marker_of(kind: Any, cls: type) -> Any:
     return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, cls)), None)
 
 # %% [markdown]
-# Annotations are texts until they are resolved. That is slow, so it is done once for each function.
+# Annotations are texts until Python resolves them. That is slow, so `declarations` does it once for each function.
 
 # %%
 #| export core.signatures
@@ -738,7 +759,7 @@ def declarations(f: Any) -> dict[str, Any]:
     return {name: kind for name, kind in hints.items() if name != "return" and declared(kind)}
 
 # %% [markdown]
-# An argument that counts axes counts them by its default, too, where a call does not give it.
+# A call may leave out an argument that counts axes. Then its default is used.
 
 # %%
 #| export core.signatures
@@ -750,7 +771,7 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
     return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
 
 # %% [markdown]
-# Sets of examples are compared with each other. Bytes beside numbers on another scale would give an answer without meaning, so they are refused. If all sets are bytes, their scale is the same. A source of examples, such as the audit takes, knows that bytes stand for numbers from 0 to 1.
+# A measure compares sets of examples with each other. If one set is bytes and another one has a different scale, the answer has no meaning, so such a call is refused. If all sets are bytes, their scale is the same. A set that is read from a file (`SampleFile`, [6.5](05_readers.ipynb)) is left out here, because it turns bytes into numbers from 0 to 1 by itself.
 
 # %%
 #| export core.signatures
@@ -763,7 +784,7 @@ def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> Non
             refuse_bytes(name, values[name])
 
 # %% [markdown]
-# All arguments of a call are checked one by one, then their shapes together.
+# `check_arguments` checks the arguments of a call one by one, and then their shapes together.
 
 # %%
 #| export core.signatures
@@ -786,7 +807,7 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 # %% [markdown]
 # ### The decorator
-# If the first training step passed the checks, the next ones need none. So checks can be switched off. The switch belongs to one thread, and to one task of `asyncio`.
+# If the first training step passed the checks, the next steps need none. So the checks can be switched off. A switch holds for one thread, or for one task of `asyncio`.
 
 # %%
 #| export core.signatures
@@ -814,7 +835,7 @@ def unchecked() -> AbstractContextManager[None]:
     return _switched(_off)
 
 # %% [markdown]
-# A check that is written by hand can ask whether checks are on.
+# `checking` says whether checks are on. A check that is written by hand can ask it.
 
 # %%
 #| export core.signatures
@@ -823,7 +844,7 @@ def checking() -> bool:
     return not _off.get()
 
 # %% [markdown]
-# If a user calls a loss, a last axis of length one is a column of scores. If a run calls it, the same axis is a batch of one example, because the runs come first.
+# If a user calls a loss, a last axis of length one is a column of scores, as in `(N, 1)`. If a run calls it, the same axis is a batch of one example, because the runs come first. Inside `run_axis` such an axis is kept.
 
 # %%
 #| export core.signatures
@@ -843,7 +864,7 @@ def _converters(f: Any) -> dict[str, Any]:
     return {name: mark for name, mark in marks.items() if hasattr(mark, "convert")}
 
 # %% [markdown]
-# If an argument is missing or unknown, Python's own error names the function, so the function is called.
+# If an argument is missing or unknown, `_bind` calls the function itself, because Python's own error names the function.
 
 # %%
 #| export core.signatures
@@ -857,7 +878,7 @@ def _bind(f: Callable, signature: inspect.Signature,
         raise
 
 # %% [markdown]
-# The decorator binds the arguments of a call to their names and checks them. It remembers every function that it decorated, for the tests.
+# `checked` is the decorator. It binds the arguments of a call to their names and checks them. It also stores every decorated function in `CHECKED`, for the tests.
 
 # %%
 #| export core.signatures
@@ -885,7 +906,7 @@ def checked(f: Callable) -> Callable:
     return wrapper
 
 # %% [markdown]
-# Settings are fields of a dataclass. Their annotations are declarations, too.
+# Settings are fields of a dataclass. Their annotations are declarations, too, and `check_fields` checks them.
 
 # %%
 #| export core.signatures
@@ -898,7 +919,7 @@ def check_fields(settings: Any) -> None:
             object.__setattr__(settings, field.name, value)
 
 # %% [markdown]
-# **Check.** Each kind of mistake is refused with the name of the argument, and a call that is right passes.
+# **Check.** A call with right arguments passes. Two sizes, a number in place of a tensor, a negative weight and an unknown choice are refused, each with the name of the argument.
 
 # %%
 import torch
@@ -939,7 +960,7 @@ error_message(flat, torch.zeros(5), 2)
 
 # %% [markdown]
 # ## What an error says
-# Every error names the argument, what came and what was expected. Chapters run their errors: `error_message` calls a function and returns the text of what it raises. If nothing is raised, the cell fails.
+# The next cells show the errors of the functions that check one value. Each error names the argument, what was expected and what came.
 
 # %%
 [error_message(check_int, "n", 2.5), error_message(check_int, "n", True),
@@ -952,14 +973,14 @@ points[3, 0] = float("nan")
  error_message(check_batch, "x", points[:0], (2,))]
 
 # %% [markdown]
-# Losses and penalties run at every step. A test of every number would slow them down, so `check_tensors` only tests that there are any. NaN passes, and the engine finds it later.
+# Losses and penalties run at every step. A test of every number would slow them down, so `check_tensors` only tests that the tensor is not empty. NaN passes, and the engine ([6.7](07_engine.ipynb)) finds it later.
 
 # %%
 [error_message(check_tensors, real_scores=points[:0]), error_message(check_tensors, x=[1, 2])]
 
 # %% [markdown]
 # ## Scores of other discriminators
-# The usual discriminator returns `(N, 1)`. A loss that declares `Logits` gets `(N,)`. In a run, whose networks return `(runs, batch)`, a last axis of length one is a batch of one example and stays.
+# Many discriminators return `(N, 1)`. A loss that declares `Logits` gets `(N,)`. In a run the networks return `(runs, batch)`. There a last axis of length one is a batch of one example, and it is kept.
 
 # %%
 @checked
@@ -998,7 +1019,7 @@ assert type(Small(np.int64(8)).width) is int and type(Small(lr=1).lr) is float
 
 # %% [markdown]
 # ## What it costs
-# A checked call of two tensors takes some microseconds more than an unchecked one, as much as one small operation of torch. `Run` checks its first step and switches checks off for the others.
+# A check takes time. The cell measures one call with checks and without. It fails if the checks take half a millisecond or more. In a loop of many short steps this would be noticed, so `Run` checks each turn only when it is played for the first time.
 
 # %%
 import timeit
@@ -1024,7 +1045,7 @@ assert checks - bare < 500
 #
 # **1.** `Annotated[Tensor, Shape("batch channels side side")]`: a name that comes twice must mean the same size.
 #
-# **2.** A test for NaN needs a number from the graphics card, and the card waits for it. A loss runs at every step, and training tests for NaN every 64 steps. A measure runs once, and a NaN in it would be a wrong number in a table.
+# **2.** A test for NaN needs a number from the graphics card, and the program waits for it. A loss runs at every step, and training tests for NaN every 64 steps. A measure runs once, and a NaN in its data would give a wrong number.
 # </details>
 
 # %%
@@ -1040,7 +1061,7 @@ error_message(turned, torch.zeros(2, 1, 4, 5))
 
 # %% [markdown]
 # ## Recap
-# - A signature says what each argument is; `@checked` makes the check and the error from it.
-# - Axes have names. The same name means the same size; `*runs` and `*event` are any number of axes.
-# - Losses check shapes and types. Measures check numbers too.
+# - A signature declares what each argument is. `@checked` makes the check and the error from it.
+# - Axes have names. The same name means the same size. `*runs` and `*event` are any number of axes.
+# - Losses check shapes and types. Measures also refuse NaN and infinity.
 # - In a training loop the checks are off after the first step.
