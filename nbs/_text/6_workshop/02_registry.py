@@ -10,7 +10,18 @@
 # | **Needs** | [6.1](01_checks.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. The command line, the lab, checkpoints and the leaderboard all build games and sets by name.
+# This chapter is for contributors who add a game, a set of data or a command. It is also for users who build a game from a file or change its settings by name. The command line, the lab, checkpoints and the leaderboard all build games and sets by name.
+#
+# | Call | What it does |
+# |---|---|
+# | `@register_game`, `@register_mode_set`, `@register_command(name)` | make a class or a function known by its name |
+# | `make("game", {"name": "minimax", "width": 64})` | builds a game from its name and settings; `make("modes", "ring")` a mode set |
+# | `game.spec`, `current_spec(game)` | the name and the settings of a game, to be stored in a file |
+# | `get_setting(game, "lr")`, `set_setting(game, "lr", 1e-4)` | read or change a setting by its name |
+# | `with_settings(game, lr=1e-4)` | makes a copy with another setting |
+# | `known_names("game")` | all names, without importing the games |
+#
+# All of them are in `modelab.core.registry`.
 
 # %%
 #| default_exp core.registry
@@ -39,8 +50,8 @@ from pathlib import Path
 from modelab.core.checks import error_message
 
 # %% [markdown]
-# ## Three tables
-# A checkpoint says `{"name": "minimax", "width": 64}`. A program that reads it must find the class `Minimax`, although its module has not been imported yet. So there are two kinds of table. The first kind holds what was imported:
+# ## Tables of names
+# A checkpoint says `{"name": "minimax", "width": 64}`. A program that reads it must find the class `Minimax`, although its module has not been imported yet. So there are two kinds of table. The first kind holds the classes and functions whose modules were imported:
 
 # %%
 #| export
@@ -49,7 +60,7 @@ MODE_SETS: dict[str, Callable] = {}
 COMMANDS: dict[str, Callable] = {}
 
 # %% [markdown]
-# The second kind is in `modelab._index`. It says which module registers which name. The export writes it from the source, so it is known without an import.
+# The second kind is in `modelab._index`. It says which module registers which name. The export of the notebooks writes this table, so nothing must be imported to read it.
 
 # %%
 {"games": len(_index.GAMES), "mode sets": len(_index.MODE_SETS), "commands": len(_index.COMMANDS),
@@ -64,7 +75,7 @@ _TABLES = {"game": (GAMES, _index.GAMES), "modes": (MODE_SETS, _index.MODE_SETS)
            "command": (COMMANDS, _index.COMMANDS)}
 
 # %% [markdown]
-# A name is known if either table has it. Errors list these names, so a typo causes no import.
+# A name is known if one of the two tables has it. `known_names` lists them. Errors about unknown names use this list, so a typo imports nothing.
 
 # %%
 #| export
@@ -85,7 +96,7 @@ def load(kind: str, name: str) -> None:
         importlib.import_module(f"modelab.{indexed[name]}")
 
 # %% [markdown]
-# The lab's menus and the index of the course show all names. So they import every module that registers something.
+# Some callers need every class and not only the names, such as the lab's menus. `load_all` imports every module that registers a game or a mode set.
 
 # %%
 #| export
@@ -106,7 +117,7 @@ def registered(kind: str) -> dict[str, Callable]:
     return table
 
 # %% [markdown]
-# **Check.** In a new process a typo names every game and imports none; a game that is asked for is imported.
+# **Check.** In a new process, the error for a typo lists every game, and torch has not been imported, so no game has.
 
 # %%
 import subprocess
@@ -127,7 +138,7 @@ print(answer[:120], "…")
 
 # %% [markdown]
 # ## Registering
-# Three decorators fill the tables. A name belongs to one definition. The same definition may come again: a cell is run a second time, or a chapter defines a class that the package also holds.
+# Three decorators fill the tables. A name belongs to one definition. The same definition may come again: a cell is run a second time, or a chapter defines a class that the package also holds. `_same_definition` recognises this.
 
 # %%
 #| export
@@ -137,7 +148,7 @@ def _same_definition(new: Any, old: Any) -> bool:
         new.__module__ == old.__module__ or bool(new.__doc__) and new.__doc__ == old.__doc__)
 
 # %% [markdown]
-# Otherwise a second definition would silently replace the first one, and files of the first would be read as the second. So it is refused. The index knows names of modules that are not imported yet; such a module is imported first.
+# Any other second definition is refused. It would replace the first one without a message, and files of the first game would be read as the second one. The index also holds names of modules that are not imported yet. Such a module is imported first.
 
 # %%
 #| export
@@ -153,7 +164,7 @@ def _register(kind: str, name: str, made: Callable) -> None:
     imported[name] = made
 
 # %% [markdown]
-# A command is registered by the function that adds its arguments to a parser.
+# `register_command` is the decorator for a command of the command line. It decorates the function that adds the command's arguments to a parser.
 
 # %%
 #| export
@@ -165,7 +176,7 @@ def register_command(name: str) -> Callable[[Callable], Callable]:
     return register
 
 # %% [markdown]
-# Games and mode sets have a `.spec`: their name and the arguments they were made with. Files store it, so it must be plain data. An object that cannot be stored leaves the name of its class.
+# Games and mode sets have a `.spec`: their name and the arguments they were made with. Files store it, so it must be plain data. `to_json` converts a value to plain data. For an object that cannot be stored it gives the name of its class.
 
 # %%
 #| export
@@ -185,7 +196,7 @@ def to_json(value: Any) -> Any:
     return value if plain else {"own": type(value).__name__}
 
 # %% [markdown]
-# Measured numbers are stored with four digits. JSON has no NaN, so a number that is not finite becomes `null`.
+# `round_for_json` is for measured numbers. They are stored with four significant digits. JSON has no NaN, so a number that is not finite becomes None, which JSON writes as `null`.
 
 # %%
 #| export
@@ -194,7 +205,7 @@ def round_for_json(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 # %% [markdown]
-# A setting that a game does not have is refused with the names that it has. A setting of a group is given inside its group, so the error says how.
+# `_refuse_unknown` refuses a setting that a game does not have, and lists those that it has. Settings may be collected in a group (see the next section). If a setting of a group is given outside its group, the error shows how to write it.
 
 # %%
 #| export
@@ -214,7 +225,7 @@ def _refuse_unknown(cls: type, name: str, fields: Sequence[str], given: Iterable
                 raise TypeError(str(error)) from None
 
 # %% [markdown]
-# The `.spec` is recorded by wrapping the initialiser of a game, or the function that makes a mode set.
+# `_record_spec` adds the `.spec`. It wraps the initialiser of a game, or the function that makes a mode set.
 
 # %%
 #| export
@@ -262,7 +273,7 @@ def register_mode_set(make: Callable) -> Callable:
 
 # %% [markdown]
 # ## Settings that games share
-# Every game has networks and an optimiser. Their settings stand in a group of their own, and a group that leaves a setting open takes the game's default. In a file, on the command line and in the lab the settings of a game are one flat table, `{"name": "minimax", "width": 64, "lr": 0.001}`.
+# Every game has networks and an optimiser. Their settings are in two groups, `networks` and `optimiser`. If a setting of a group is None, the game's default is used. In a file, on the command line and in the lab the settings of a game are one flat table, `{"name": "minimax", "width": 64, "lr": 0.001}`. `SettingGroup` is the base class of a group.
 
 # %%
 #| export
@@ -277,7 +288,7 @@ class SettingGroup:
         return dataclasses.replace(defaults, **known)
 
 # %% [markdown]
-# A class says which groups it has in a table `groups`, from the name of the field to the class of the group. Everything below works on any class that has one.
+# A class of games says which groups it has in a dict `groups`. Its keys are the names of the fields, its values are the classes of the groups. The functions below work on any class with such a dict.
 
 # %%
 #| export
@@ -306,7 +317,7 @@ def get_setting(game: Any, name: str) -> Any:
     return getattr(game if owner is None else getattr(game, owner), name)
 
 # %% [markdown]
-# The lab changes settings of a game while it trains. A group is frozen, so it is replaced by a changed copy. None means the game's default, as it does when the game is made.
+# The lab changes settings of a game while it trains. `set_setting` does this. A group is frozen, so it is replaced by a changed copy. None means the game's default, as it does when the game is made.
 
 # %%
 #| export
@@ -321,7 +332,7 @@ def set_setting(game: Any, name: str, value: Any) -> None:
     setattr(game, owner, group if default is None else group.over(default))
 
 # %% [markdown]
-# A dataclass of a game has fields for groups, while files hold flat settings. `nested_settings` turns flat settings into fields.
+# A game has one field for each group, while files hold flat settings. `nested_settings` turns flat settings into the fields of a game.
 
 # %%
 #| export
@@ -366,7 +377,7 @@ def with_settings(game: Any, **flat: Any) -> Any:
     return dataclasses.replace(game, **fields)
 
 # %% [markdown]
-# A game may change after it was made, and a class that is not registered inherits the `.spec` of its parent. `current_spec` gives what a file may say about a game: its present settings, and nothing for a class that the file could not name.
+# `current_spec` returns what a file may store about a game: its name and its present settings, since they may have changed after it was made. A class that is not registered inherits the `.spec` of its parent, but a file could not name it. For such a class the result is None.
 
 # %%
 #| export
@@ -441,7 +452,7 @@ RENAMED = {  # settings of older files by their present name: of every game, and
 }
 
 # %% [markdown]
-# Two settings of old games were numbers of steps and are schedules now.
+# `upgrade_settings` gives the settings of an older file their present names. Two settings of old games, `fade` and `settle`, were numbers of steps. They become schedules.
 
 # %%
 #| export
@@ -463,7 +474,7 @@ upgrade_settings({"penalty": .1, "nets": "conv", "fade": 100}, "imlegan")
 
 # %% [markdown]
 # ## Building by name
-# `make` puts all of this together: upgrade the settings, import the module, nest the settings, call the class. Objects of your own cannot come back from a file, so a spec that mentions one is refused.
+# `make` uses all of these functions: it upgrades the settings, imports the module, nests the settings and calls the class. Objects of your own cannot be read back from a file, so a spec that mentions one is refused.
 
 # %%
 #| export
@@ -504,7 +515,7 @@ registry.make("game", {"name": "minimax", "width": 32, "lr": 1e-3}).spec
 # ## Exercises
 # **1.** A file of an old version says `{"name": "pairwisebigan", "penalty": "norm"}`. Find out what `make` does with the setting `penalty`, and where you would add a renaming of your own game.
 #
-# **2.** Why does `known_names` look into both tables? Name a game that is in one of them only.
+# **2.** Why does `known_names` look into both tables? Name a game that is in only one of them.
 
 # %% [markdown]
 # <details><summary>Answers</summary>
@@ -516,7 +527,7 @@ registry.make("game", {"name": "minimax", "width": 32, "lr": 1e-3}).spec
 
 # %% [markdown]
 # ## Recap
-# - A name is found in the index without an import; one module is imported when its name is asked for.
-# - `.spec` is what files store: a name and flat settings, plain data.
-# - Settings that all games share stand in groups; `get_setting`, `set_setting` and `with_settings` find them by name.
+# - A name is found in the index without an import. A module is imported when one of its names is asked for.
+# - `.spec` is what files store: a name and flat settings, as plain data.
+# - Settings that all games share are in groups. `get_setting`, `set_setting` and `with_settings` find them by name.
 # - Old files stay readable: renamed settings are mapped in one place.
