@@ -10,7 +10,13 @@
 # | **Needs** | nothing |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. Checkpoints, results of benchmarks and downloads use what it exports.
+# This chapter is for contributors who write a file or a folder that another process may use at the same time. Checkpoints, results of benchmarks and downloads do. Three functions of `modelab.core.files` are enough:
+#
+# | Call | What it does |
+# |---|---|
+# | `atomic_write(path, data)` | writes a file; after a crash it is the old one or the new one |
+# | `with file_lock(path):` | keeps other processes out until the block ends |
+# | `check_disk_space(folder, n_bytes)` | raises `OSError` before the work if the disk has less room |
 
 # %%
 #| default_exp core.files
@@ -36,7 +42,7 @@ import sys
 
 # %% [markdown]
 # ## Half a file
-# A checkpoint takes seconds to write. If the process is killed during this time, half a file is left under the final name. Here is a process that ends after half of its bytes:
+# A large checkpoint may take seconds to write. If the process is killed during this time, half a file is left under the final name. Here is a process that ends after half of its bytes:
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -59,9 +65,9 @@ subprocess.run([sys.executable, "-c", dies, str(folder / "run.bin")])
 # The old checkpoint is lost, and the new one cannot be used.
 #
 # ## Atomic writes
-# A device such as `/dev/null`, or a pipe, is written to directly. A link is followed, so that it stays a link.
-#
 # `atomic_write` writes to a file of another name in the same folder. It asks the system to write the bytes to the disk (`fsync`), and then renames the file. A rename within a folder is atomic: a program that opens the name gets the old file or the new one.
+#
+# If the path is a link, the file that it names is written, so the link stays a link. A device such as `/dev/null`, or a pipe, is written to directly.
 
 # %%
 #| export
@@ -84,7 +90,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
         raise
 
 # %% [markdown]
-# A temporary file is readable by its owner only. The final file gets the permissions that a plain `open` would give, which depend on the process's mask.
+# A temporary file is readable by its owner only. The final file gets the permissions that a plain `open` would give. They depend on the file mode mask of the process, which `_umask` reads.
 
 # %%
 #| export
@@ -110,7 +116,7 @@ assert (folder / "run.bin").read_bytes() == b"the checkpoint of today"
 
 # %% [markdown]
 # ## One process at a time
-# Two processes that write checkpoints into one folder would delete each other's files. The system can hold a lock on an open file. It releases the lock when the process ends, for whatever reason. A lock file of its own also says which process holds the lock.
+# Two processes that write checkpoints into one folder would delete each other's files. The operating system can hold a lock on an open file or folder. It releases the lock when the process ends, for whatever reason. If a file is made for the lock alone, it also says which process holds the lock. `_open_lock` opens the file or the folder.
 
 # %%
 #| export
@@ -124,7 +130,7 @@ def _open_lock(path: Path) -> int | None:
         return None
 
 # %% [markdown]
-# The lock is taken in two steps, opening and locking. Between them the last owner may have deleted the file. So we test whether the file still has its name, and start again if not.
+# The lock is taken in two steps, opening and locking. Between them the last owner may have deleted the file. So `_take_lock` tests whether the file still exists under its name, and starts again if not.
 
 # %%
 #| export
@@ -151,7 +157,7 @@ def _take_lock(path: Path, what: Any, wait: bool) -> int | None:
     return None
 
 # %% [markdown]
-# `file_lock` is used in two ways. If the folder of a run is in use, that is a mistake, and the run stops at once. If another process fetches the same file, a download waits.
+# `file_lock` is used in two ways. If the folder of a run is in use, somebody made a mistake, and the second run stops at once. If another process downloads the same file, the second download waits (`wait=True`).
 
 # %%
 #| export
@@ -177,7 +183,7 @@ def file_lock(path: str | Path,  # a file that is made for it and deleted at the
             os.close(handle)
 
 # %% [markdown]
-# **Check.** While one holds the lock, a second one is refused. Afterwards the lock is free and its file is gone.
+# **Check.** While one owner holds the lock, a second one is refused. Afterwards the lock is free, and its file is deleted.
 
 # %%
 def second(path: Path) -> str:
@@ -197,7 +203,7 @@ refused, [p.name for p in folder.iterdir()]
 
 # %% [markdown]
 # ## Room on the disk
-# If the disk is full in the middle of a download, the time is lost. So a function that will write much checks the free space first.
+# If the disk becomes full in the middle of a download, the time is lost. So a function that writes large files first calls `check_disk_space`.
 
 # %%
 #| export
