@@ -10,7 +10,18 @@
 # | **Needs** | nothing |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. matplotlib and seaborn are imported inside the functions, since importing the library must not load them.
+# This chapter is for contributors who draw a figure for a chapter, a report or the lab. The functions are in `modelab.core.plotting`:
+#
+# | Call | What it does |
+# |---|---|
+# | `figure, ax = axes(rows, columns)` | makes an empty figure in the style of the course |
+# | `Picture(figure, "what is seen")` | turns a figure into a PNG with a text; the last line of a cell shows it |
+# | `scatter(ax, real, fake)` | draws real and generated points |
+# | `image_grid(ax, images)` | draws many pictures as one sheet |
+# | `interval_plot(ax, {"name": interval})` | draws one line for each interval |
+# | `Film(pictures, labels)` | shows pictures one after another, with a slider |
+#
+# matplotlib and seaborn are imported inside the functions, since importing the library must not load them.
 
 # %%
 #| default_exp core.plotting
@@ -31,7 +42,7 @@ from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## Colours
-# People who cannot separate red from green can separate blue from orange-red (Okabe, Ito 2008). Real data are blue discs and generated ones are orange crosses, so the form shows the difference as well.
+# People who cannot separate red from green can separate blue from orange-red (Okabe, Ito 2008). Real data are blue discs, and generated data are orange crosses. So the form shows the difference as well. Grey (`MISSING`) and green (`ACCENT`) are for everything else.
 
 # %%
 #| export
@@ -39,7 +50,7 @@ REAL, FAKE, MISSING, ACCENT = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
 
 # %% [markdown]
 # ## A figure
-# `axes` makes a figure that is not registered with pyplot, so it needs no closing and works in threads.
+# `axes` makes a figure without pyplot. So nobody has to close it, and it can be drawn in any thread.
 
 # %%
 #| export
@@ -52,7 +63,7 @@ def axes(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (3.4, 3
         return figure, figure.subplots(rows, columns, **kw)
 
 # %% [markdown]
-# A chapter shows a `Picture`: the figure as PNG with a text that says the same. The reading site uses the text as the alternative of the image.
+# A chapter shows a `Picture`: the figure as PNG, with a text that says what is seen. The website of the course uses this text as the alternative text of the image.
 
 # %%
 #| export
@@ -166,7 +177,7 @@ class Film:
         return {**widget_view(self.widget), **data}, meta
 
 # %% [markdown]
-# An output holds the widget under a type of its own, with the number of its model. ipywidgets 8 can say this itself. ipywidgets 7, which Colab has, cannot.
+# A notebook finds the widget of an output by a type of its own and the number of its model. `widget_view` makes this entry. ipywidgets 8 can make it too, but ipywidgets 7, which Colab has, cannot.
 
 # %%
 #| export
@@ -176,7 +187,7 @@ def widget_view(widget) -> dict:
     return {"application/vnd.jupyter.widget-view+json": view}
 
 # %% [markdown]
-# The play button moves the slider in the browser; each move of the slider asks the kernel for a picture.
+# The property `widget` makes the widget when it is needed for the first time. The play button moves the slider in the browser, and each move of the slider asks the kernel for a picture.
 
 # %%
 #| export
@@ -188,7 +199,7 @@ def widget(self: Film):
     return self._widget
 
 # %% [markdown]
-# The widget is a box with a picture, a play button, a slider and a label. It keeps three of them as attributes, so that a test can move the slider.
+# `_film_widget` makes a box with a picture, a play button, a slider and a label. The box keeps three of them as attributes, so that a test can move the slider.
 
 # %%
 #| export
@@ -210,7 +221,7 @@ def _film_widget(frames: Sequence[Picture], labels: Sequence[str]):
     return box
 
 # %% [markdown]
-# The strip shows the first frame, the last one, and some between them.
+# `still` makes the strip. It shows the first frame, the last one, and some between them.
 
 # %%
 #| export
@@ -231,7 +242,7 @@ def still(self: Film, n: int = 3) -> Picture:
     return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
 
 # %% [markdown]
-# **Check.** A film of six figures shows how a mean converges. Moving the slider changes picture and label.
+# **Check.** The film has six figures. Each shows eight means of *n* draws, and *n* doubles from figure to figure. In the stored page three of them are seen. The last cell moves the slider: picture and label change.
 
 # %%
 def spread(n: int) -> Picture:
@@ -254,6 +265,9 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## Recap
-# - A figure comes with a text; `Picture` keeps both, and nothing of matplotlib.
-# - Real and generated differ in colour and in form.
-# - A `Film` is a widget with a kernel and a strip of stills without one.
+# - A figure comes with a text. `Picture` keeps the PNG and the text, and nothing of matplotlib.
+# - Real and generated data differ in colour and in form.
+# - A `Film` is a widget where a kernel runs, and a strip of stills elsewhere.
+#
+# ## References
+# - Okabe, Ito 2008, *Color Universal Design (CUD): How to make figures and presentations that are friendly to colorblind people*.
