@@ -10,7 +10,18 @@
 # | **Needs** | [1.2](../1_game/02_training.ipynb) for what a game and a turn are |
 # | **Time** | seconds |
 #
-# This chapter is for contributors. Chapter 1.2 uses the engine; this chapter contains its code: first the players, then a run, then a checkpoint.
+# This chapter is for contributors who change the engine, and for users who want to know what a method of `Run` does. Chapter 1.2 uses the engine. This chapter contains its code: first the players, then a run, then a checkpoint. A user needs these calls:
+#
+# ```python
+# from modelab import Run
+#
+# run = Run("minimax", "ring", runs=4, seed=0).step(100)    # seeds 0 to 3, trained side by side
+# run.losses, run.sample(1000), run.coverage()
+# run.save("run.safetensors")
+# run = Run.load("run.safetensors").step(100)               # goes on where it stopped
+# ```
+#
+# A *run* is one training with one seed. A `Run` holds several of them, and the first axis of its tensors counts them. A *player* is a network of the game with its optimiser, such as G or D. A *turn* is one move of one or more players. A *step* takes all turns of the game once.
 
 # %%
 #| default_exp training.run
@@ -96,7 +107,7 @@ from modelab.training.optimiser import Schedule
 
 # %% [markdown]
 # ## Players
-# The weights of one player are stored one after another in one block of memory, and so are its gradients. Then an Adam step is one kernel instead of one per layer, and a sum over several devices is one message.
+# `flatten_parameters` stores the weights of one player one after another in one block of memory, and its gradients too. Then an Adam step is one operation on one tensor instead of one for each layer. A sum of the gradients over several devices is one message.
 
 # %%
 #| export training.players
@@ -124,7 +135,7 @@ with torch.no_grad():
 assert layer.weight.abs().max() == 0 and flat.grad.tolist() == [1.] * 9
 
 # %% [markdown]
-# A turn is written as a word: the name of one player, "D", or the names of several players that move together, "GE".
+# A turn is written as a word: the name of one player, "D", or the names of several players that move together, "GE". `find_movers` finds the players of each word.
 
 # %%
 #| export training.players
@@ -141,7 +152,7 @@ def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
 find_movers("D GE", ["D", "G", "E"]), error_message(find_movers, "D GX", ["D", "G", "E"])
 
 # %% [markdown]
-# Training moves the weights into its own block of memory, so a network plays in one run at a time, and for one player. `claim_weights` checks this before a run begins.
+# A `Run` moves the weights of its networks into its own block of memory. So a network can be trained in only one `Run` at a time, and as only one player. `claim_weights` checks this before a run begins.
 
 # %%
 #| export training.players
@@ -164,7 +175,7 @@ def claim_weights(nets: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
     return {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
 
 # %% [markdown]
-# `hold_weights` notes whose weights these are, for as long as the players exist.
+# `hold_weights` stores which players train which weights, for as long as these players exist.
 
 # %%
 #| export training.players
@@ -176,7 +187,7 @@ def hold_weights(players: Players) -> None:
     weakref.finalize(players, need_gradients, weights).atexit = False
 
 # %% [markdown]
-# A player that does not move gets no gradients. `need_gradients` ends that.
+# In a turn, gradients are switched off for the players that do not move (see `ready` below). `need_gradients` switches them on again.
 
 # %%
 #| export training.players
@@ -215,7 +226,7 @@ class Players:
         hold_weights(self)
 
 # %% [markdown]
-# Most players are plain functions of their inputs. Some need labels, the step or random numbers. Some change the real examples, and some keep running averages. These players are found once, so that the others cost nothing.
+# Most players are plain functions of their inputs. Some need labels, the step or random numbers. Some change the real examples, and some keep running averages. `_find_hooks` finds these players once, at the start.
 
 # %%
 #| export training.players
@@ -230,7 +241,7 @@ def _find_hooks(self: Players) -> None:
 
 # %% [markdown]
 # ### Taking a step
-# The rates are read before each step, since a schedule or the lab may change them. An optimiser cannot change, so its settings are checked once and kept until the game has another one.
+# `rates` gives Adam's settings. They are read before each step, since a schedule or the lab may change them. The object that holds them cannot change: it can only be replaced. So it is checked once, and again when the game has another one.
 
 # %%
 #| export training.players
@@ -247,7 +258,7 @@ def rates(self: Players, name: str, step: int = 0) -> dict[str, Any]:
     return rates | {"lr": rates["lr"] * optimiser.schedule(step)}
 
 # %% [markdown]
-# In a turn, only the players that move get gradients. In the generator's turn, for example, the gradient in the discriminator's weights is not needed.
+# In a turn, only the players that move need gradients. In the generator's turn, for example, the gradient with respect to the discriminator's weights is not needed. `ready` switches it off, and sets the gradients of the movers to zero.
 
 # %%
 #| export training.players
@@ -273,7 +284,7 @@ def step(self: Players, word: str, step: int = 0) -> None:
         self.adam[name].step()
 
 # %% [markdown]
-# `move` is for callers that have only the losses: it computes the gradients and then takes the step. The losses of all runs are added; no run's weights enter another run's loss, so each run gets the gradient of its own loss.
+# `move` is for callers that have only the losses: it computes the gradients and then takes the step. The losses of all runs are added. The loss of a run does not depend on the weights of another run, so each run gets the gradient of its own loss.
 
 # %%
 #| export training.players
@@ -285,7 +296,7 @@ def move(self: Players, word: str, loss: torch.Tensor, step: int = 0) -> None:
 
 # %% [markdown]
 # ### The averaged generator
-# Samples of the averaged weights are often better than samples of the last ones. Buffers, such as those of batch norm, are copied.
+# `Run(..., average=.99)` keeps an exponential moving average of the generator's weights, and samples are drawn with it. `follow` updates the average after each step. Buffers, such as those of batch norm, are not averaged but copied.
 
 # %%
 #| export training.players
@@ -301,7 +312,7 @@ def follow(self: Players) -> None:
 
 # %% [markdown]
 # ### Weights that are not finite
-# A diverged run has weights that are NaN or infinite. `not_finite` finds the player and the runs. Networks with a run axis have it in front of each weight; other networks are a list with one member for each run.
+# A diverged run has weights that are NaN or infinite. `runs_not_finite` finds the runs in one network. A network with a run axis has it in front of each weight. Any other network is kept as a list with one member for each run.
 
 # %%
 #| export training.players
@@ -315,7 +326,7 @@ def runs_not_finite(net: nn.Module, runs: int) -> list[int]:
     return sorted({int(run) for w in wrong for run in w.reshape(runs, -1).any(1).nonzero()})
 
 # %% [markdown]
-# The block of all weights of a player is tested first. That is one reduction instead of one per layer.
+# `not_finite` looks through all players. It first tests the block of all weights of a player, which is one operation instead of one for each layer.
 
 # %%
 #| export training.players
@@ -329,7 +340,7 @@ def not_finite(self: Players, runs: int) -> tuple[str, list[int]] | None:
 
 # %% [markdown]
 # ### The state of the players
-# Everything that training changes is returned as a flat table of tensors: weights, buffers, Adam's moments. The table can be saved and restored.
+# `state` returns everything that training changes as a flat table of tensors: weights, buffers, Adam's moments. The table can be saved and restored.
 
 # %%
 #| export training.players
@@ -346,7 +357,7 @@ def state(self: Players) -> dict[str, torch.Tensor]:
     return found
 
 # %% [markdown]
-# The table of `state` is flat. To restore one network, its entries are found by the beginning of their names and get the names that the network itself uses.
+# The table of `state` is flat. To restore one network, `strip_prefix` finds its entries by the beginning of their names, and gives them the names that the network itself uses.
 
 # %%
 #| export training.players
@@ -355,7 +366,7 @@ def strip_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 # %% [markdown]
-# Adam would accept moments of a wrong shape and fail at the next step, so their shapes are compared here.
+# `restore` puts the tensors back. Adam would accept moments of a wrong shape and fail at the next step, so their shapes are compared here.
 
 # %%
 #| export training.players
@@ -376,7 +387,7 @@ def restore(self: Players, state: dict[str, torch.Tensor]) -> None:
 
 # %% [markdown]
 # ## What may go wrong in a run
-# Three things stop a run: a loss that is NaN or infinite, Ctrl-C, and a device that does not exist. The first has an error class of its own, so that a caller can tell a diverged run from a mistake in its arguments.
+# Three things stop a run: a loss that is NaN or infinite, Ctrl-C, and a device that does not exist. The first one has its own error class, `Diverged`, so that a caller can tell a diverged run from a mistake in its arguments.
 
 # %%
 #| export
@@ -384,7 +395,7 @@ class Diverged(FloatingPointError):
     "A loss became NaN or infinite; the message says at which step, in whose turn, for which seed."
 
 # %% [markdown]
-# Ctrl-C must not interrupt a step halfway. The first Ctrl-C only sets a flag, and the run ends after the present step.
+# Ctrl-C must not interrupt a step halfway. Inside `finish_step_on_interrupt` the first Ctrl-C only sets a flag, and the run ends after the present step. A second Ctrl-C interrupts at once.
 
 # %%
 #| export
@@ -412,7 +423,7 @@ with finish_step_on_interrupt() as stop:
     print("still here, and the flag is", stop.is_set())
 
 # %% [markdown]
-# A device is given by its name. A wrong name, or a device that this machine does not have, must be an error at the start and not in the middle of a run.
+# A device is given by its name. A wrong name, or a device that this machine does not have, must be an error at the start and not in the middle of a run. `find_device` checks it.
 
 # %%
 #| export
@@ -431,7 +442,7 @@ def find_device(name: str) -> torch.device:
 find_device("cpu"), error_message(find_device, "abacus").partition(";")[0]
 
 # %% [markdown]
-# The lab trains in one thread and draws in another. Training then uses one thread fewer, so that drawing has a core of its own.
+# The lab trains in one thread and draws in another. Inside `spare_thread` torch uses one thread fewer, so that a core is left for drawing.
 
 # %%
 #| export
@@ -487,7 +498,9 @@ class Run:
         self._begin()
 
 # %% [markdown]
-# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The length of a latent follows from the data (`latent_length` of the game) unless the networks set it. `scale` is the unit in which the game sees the data (chapter [0.3](../0_start/03_modes.ipynb)): by default that of the data, unless points have a root mean square about their mean below .1 or above 10, or a mean farther than 10 from 0. `real` gives examples in this unit. `sample`, and what is measured by it, is in the unit of the data.
+# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The length of a latent follows from the data (`latent_length` of the game) unless the networks set it.
+#
+# `scale` is the unit in which the game sees the data (chapter [0.3](../0_start/03_modes.ipynb)). With `standardise="auto"` the data are left as they are if they have a usual size. Points are standardised if the root mean square of their coordinates about the mean is below 0.1 or above 10, or if that of the mean's own coordinates is above 10. `real` gives examples in the unit of the game. `sample`, and what is measured on it, is in the unit of the data.
 
 # %%
 #| export
@@ -510,7 +523,7 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
     self.latent = self.game.networks.latent or self.game.latent_length(modes.event)
 
 # %% [markdown]
-# `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full. To copy a number to the CPU at each step would make a graphics card wait.
+# `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full. If a number were copied to the CPU at each step, the program would have to wait for the graphics card.
 
 # %%
 #| export
@@ -531,7 +544,7 @@ def _begin(self: Run) -> None:
     self._check_groups(self.batch)
 
 # %% [markdown]
-# Some discriminators compare the examples of a group (minibatch deviation, chapter [3.4](../3_inclusion/04_growing.ipynb)). So a shard of the batch must consist of complete groups.
+# Some discriminators compare the examples of a group (minibatch deviation, chapter [3.4](../3_inclusion/04_growing.ipynb)). So a shard, a part of the batch, must consist of complete groups. `_check_groups` refuses other batches.
 
 # %%
 #| export
@@ -548,7 +561,7 @@ def _check_groups(self: Run, batch: int) -> None:
 
 # %% [markdown]
 # ### Random numbers: one stream for each purpose
-# A generator is seeded anew for each use, by the words that say what it is for. No generator is continued from an earlier step, so a checkpoint needs no generator states.
+# `generators` gives the random generators for one purpose. Each is seeded anew for each use, from the run's seed, a word for the purpose, and the step. No generator is continued from an earlier step, so a checkpoint needs no generator states.
 
 # %%
 #| export
@@ -559,7 +572,7 @@ def generators(self: Run, stream: str, *place: int) -> list[torch.Generator]:
     return [g.manual_seed(derive_seed(s, stream, *place)) for g, s in zip(own, self.seeds)]
 
 # %% [markdown]
-# Real examples are drawn with one generator per run, so that each run has its own data. `only` restricts them to some modes; the lab uses it to leave modes out.
+# `real` draws real examples, with one generator per run, so that each run has its own data. `only` restricts them to some modes. The lab uses it to leave modes out.
 
 # %%
 #| export
@@ -573,7 +586,7 @@ def real(self: Run, n: int, generator: list[torch.Generator],
     return self.scale.standardise(torch.stack([draw(n, generator=g) for g in generator]))
 
 # %% [markdown]
-# The latents come from the game, which decides how its noise is distributed. The check below shows that a seed gets the same latents alone as beside another seed.
+# `noise` draws latents. The game decides how they are distributed. The check below shows that a seed gets the same latents alone as beside another seed.
 
 # %%
 #| export
@@ -595,7 +608,7 @@ assert torch.equal(z_two[1:], z_one)
 
 # %% [markdown]
 # ### One turn
-# In a bf16 run the players compute in bfloat16, with 16 bits a number instead of 32. Their outputs are converted to float32, so every loss and penalty is computed in float32.
+# With `precision="bf16"` the players compute in bfloat16, with 16 bits for each number instead of 32. `_bf16` converts their outputs to float32, so the losses are computed from numbers in float32.
 
 # %%
 #| export
@@ -617,7 +630,7 @@ def _bf16(self: Run) -> Iterator[None]:
             del net.forward  # the class's own comes back
 
 # %% [markdown]
-# In a diverged run a loss may refuse the samples, because they are not finite. The caller must see that the run diverged, at which step and for which seed. So such an error becomes `Diverged`. Any other error stays as it is. If an earlier loss was not finite, that one is reported.
+# `_turn_loss` computes the loss of a turn. In a diverged run a loss may refuse the samples, because they are not finite. The caller must see that the run diverged, at which step and for which seed. So such an error becomes `Diverged`. Any other error stays as it is. If an earlier loss was not finite, that one is reported.
 
 # %%
 #| export
@@ -636,7 +649,7 @@ def _turn_loss(self: Run, word: str, turn: Turn) -> torch.Tensor:
                        f"({error}); {self._kept()}") from error
 
 # %% [markdown]
-# Weights may be finite, but so large that the samples are not finite.
+# Weights may be finite, but so large that the samples are not finite. `_lost_samples` finds such runs.
 
 # %%
 #| export
@@ -651,7 +664,7 @@ def _lost_samples(self: Run) -> tuple[str, list[int]] | None:
     return ("G", lost) if lost else None
 
 # %% [markdown]
-# Messages name the seeds.
+# `_lost_text` names the seeds of these runs for the message.
 
 # %%
 #| export
@@ -662,7 +675,7 @@ def _lost_text(self: Run, lost: Sequence[int]) -> str:
     return f", seed{'s' * (len(lost) > 1)} {seeds}" if lost else ""
 
 # %% [markdown]
-# The message names the last checkpoint, from which the user can resume.
+# `_kept` names the last checkpoint for the message. The user can resume from it.
 
 # %%
 #| export
@@ -674,7 +687,7 @@ def _kept(self: Run) -> str:
     return "no checkpoint was saved"
 
 # %% [markdown]
-# The first time a turn is played, every loss and penalty in it checks its arguments. Shapes do not change from step to step, so after that the checks are off.
+# `_loss` computes the loss of one shard. The first time a turn is played, every loss and penalty in it checks its arguments. Shapes do not change from step to step, so after that the checks are off.
 
 # %%
 #| export
@@ -692,7 +705,7 @@ def _loss(self: Run, place: int, word: str, shard: list[int]) -> torch.Tensor:
     return loss
 
 # %% [markdown]
-# The gradient is that of the mean over the batch. It is computed shard by shard, and several processes may share the shards ([chapter 6.13](13_distributed.ipynb)).
+# `_turn` takes one turn. The gradient is that of the mean over the batch. It is computed shard by shard and added up, and several processes may divide the shards among them ([chapter 6.13](13_distributed.ipynb)).
 
 # %%
 #| export
@@ -714,7 +727,7 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
 
 # %% [markdown]
 # ### Steps
-# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved. Some players keep an average, such as the mean of a generator's inner latents. They renew it after the turns (`after_step`), once a step and outside the losses. So the average does not depend on how a batch is cut into shards, or on which process computes them. Computing a loss does not change it.
+# A step takes all turns once. Some players keep an average, such as the mean of a generator's inner latents. `_renew_buffers` lets them update it after the turns (`after_step`), once a step and outside the losses. So the average does not depend on how a batch is divided into shards, or on which process computes them. Computing a loss does not change it.
 
 # %%
 #| export
@@ -727,7 +740,7 @@ def _renew_buffers(self: Run) -> None:
             self.players.nets[name].after_step(Moment(self.steps, training=True), z)
 
 # %% [markdown]
-# After the turns, the losses are stored, and the averaged generator follows.
+# `_one_step` takes one step. After the turns, the losses are stored and the averages are updated. `torn` is True while a step is unfinished. If the step is interrupted, `torn` stays True, and the half-changed state is not saved.
 
 # %%
 #| export
@@ -756,7 +769,7 @@ def _make_room(self: Run) -> None:
             self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
 # %% [markdown]
-# The losses are checked for NaN and infinity every 64 steps and at the end. Within a step, the first bad turn is reported, because it may be the cause of the others.
+# `_check` looks for NaN and infinity in the losses, every 64 steps and at the end. Within a step, the first turn with such a loss is reported, because it may be the cause of the others.
 
 # %%
 #| export
@@ -774,7 +787,7 @@ def _check(self: Run) -> None:
     self._checked = self.steps
 
 # %% [markdown]
-# Weights are checked before a checkpoint is written.
+# `check_finite` also checks the weights. It is called before a checkpoint is written.
 
 # %%
 #| export
@@ -811,7 +824,7 @@ def step(self: Run, n: int = 1,  # steps; each is one pass through the game's tu
 
 # %% [markdown]
 # ### What a run gives
-# A run gives its losses, samples, coverage and checkpoints. The losses are copied to the CPU, so that a caller cannot change the table.
+# A run gives its losses, samples, coverage and checkpoints. `losses` copies the losses to the CPU, so a caller cannot change the table.
 
 # %%
 #| export
@@ -824,7 +837,7 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
 # %% [markdown]
-# Conditional players need labels of the real examples: the modes from which they were drawn.
+# Conditional players need labels of the real examples. `real_with_labels` draws examples and their labels, the numbers of their modes.
 
 # %%
 #| export
@@ -860,7 +873,7 @@ def player(self: Run, name: str,  # of a player, such as "G"
     return BoundPlayer(net, Moment(self.steps, self.generators(f"look {name}", self.steps)))
 
 # %% [markdown]
-# Samples use a stream of random numbers of their own, so drawing them does not change the training.
+# `sample` draws samples. It uses a stream of random numbers of its own, so drawing samples does not change the training. Two calls at the same step give the same samples.
 
 # %%
 #| export
@@ -879,7 +892,7 @@ def sample(self: Run, n: int,  # samples per run
         return self.scale.restore(torch.cat([net(*part) for part in parts], dim=1))
 
 # %% [markdown]
-# A conditional G needs a label for each sample. Labels that nobody gave are drawn from the data, so they have its frequencies.
+# A conditional G needs a label for each sample. If the caller gives none, `_labels` draws them from the data, so they have the frequencies of the data.
 
 # %%
 #| export
@@ -899,7 +912,7 @@ def _labels(self: Run, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
     return [y.to(self.device)]
 
 # %% [markdown]
-# Coverage is measured on samples of each run. The protocol says how many samples that takes, unless the caller chooses a number.
+# `coverage` measures samples of each run (chapter [0.4](../0_start/04_coverage.ipynb)). The protocol says how many samples to draw, unless the caller gives a number.
 
 # %%
 #| export
@@ -924,7 +937,7 @@ def save(self: Run, path: str | Path) -> Path:
     return self.saved
 
 # %% [markdown]
-# A copy, or a run that another process gets, has weights of its own. The weights of a player lie in one block, and a copy of the network alone would lose that. So a copy is made from the state: the players are built again and get the same tensors.
+# `copy.deepcopy` and `pickle` make a run with its own weights. The weights of a player are in one block of memory, and a copy of the network alone would lose that. So a copy is made from the state: the players are built again and get the same tensors. `__getstate__` gives the state.
 
 # %%
 #| export
@@ -938,7 +951,7 @@ def __getstate__(self: Run) -> dict[str, Any]:
             "_losses": losses, "_streams": {}}
 
 # %% [markdown]
-# The copy builds its players from its own copy of the game.
+# `__setstate__` builds the players of the copy from its own copy of the game.
 
 # %%
 #| export
@@ -994,7 +1007,7 @@ one.scale.size, large.scale.size
 
 # %% [markdown]
 # ## Checkpoints
-# A checkpoint is one safetensors file. It contains the tensors of `players.state()`, the losses, and a note in JSON. The note says everything that the state after $n$ steps depends on besides $n$.
+# A checkpoint is one safetensors file. It contains the tensors of `players.state()`, the losses, and a note in JSON. The note holds the configuration: everything that the state after $n$ steps depends on, except for $n$.
 
 # %%
 #| export training.checkpoints
@@ -1015,7 +1028,7 @@ def run_config(run: Any) -> dict[str, Any]:
 run_config(run)
 
 # %% [markdown]
-# Only a complete step with finite losses and finite weights is saved. So a diverged run, or an interrupted step, never overwrites a good checkpoint. The weights are checked as well, because a finite loss may have a gradient that is not.
+# `save_checkpoint` saves only a complete step with finite losses and finite weights. So a diverged run, or an interrupted step, never overwrites a good checkpoint. The weights are checked as well, because a finite loss may have a gradient that is not finite.
 
 # %%
 #| export training.checkpoints
@@ -1043,7 +1056,7 @@ def save_checkpoint(run: Any,
     return path
 
 # %% [markdown]
-# A file may come from somebody else, so its note is checked before anything is built from it: that it is a JSON object of this format, that counts are counts, that the losses are as long as the steps, and that there are not more runs than numbers in the file.
+# A file may come from somebody else, so `check_note` checks the note before anything is built from it. Counts must be whole numbers. There must be as many losses as steps. There must not be more runs than numbers in the file.
 
 # %%
 #| export training.checkpoints
@@ -1096,7 +1109,7 @@ note, tensors = read_checkpoint(run.save(folder / "run.safetensors"))
 note["steps"], sorted(tensors)[:4]
 
 # %% [markdown]
-# A folder holds several checkpoints of one run. They are listed from the newest to the oldest, since reading a folder means reading its newest checkpoint.
+# A folder holds several checkpoints of one run. `list_checkpoints` lists them from the newest to the oldest.
 
 # %%
 #| export training.checkpoints
@@ -1112,7 +1125,7 @@ def list_checkpoints(folder: str | Path) -> list[Path]:
     return list_checkpoints(groups[0]) if groups else []
 
 # %% [markdown]
-# The newest file of a folder may be damaged. Then the one before it is taken, with a warning, so that the run can still be resumed.
+# `read_newest` reads the newest checkpoint of a folder. If this file is damaged, the one before it is taken, with a warning, so that the run can still be resumed.
 
 # %%
 #| export training.checkpoints
@@ -1162,7 +1175,7 @@ def load_checkpoint(cls: type,
     return run
 
 # %% [markdown]
-# Files of the user may have changed since. The run continues with the present files, and a warning says so.
+# The files of a data set may have changed since the checkpoint was saved. The run continues with the present files, and `_warn_of_changes` gives a warning.
 
 # %%
 #| export training.checkpoints
@@ -1175,7 +1188,7 @@ def _warn_of_changes(run: Any, note: dict) -> None:
                       "what is there now is used", stacklevel=4)
 
 # %% [markdown]
-# The scale of the data is not measured again, since another machine may draw other examples. It comes from the file.
+# The scale of the data is not measured again, since another machine may draw other examples. `_saved_scale` takes it from the file.
 
 # %%
 #| export training.checkpoints
@@ -1190,7 +1203,7 @@ def _saved_scale(event: tuple[int, ...], tensors: dict[str, torch.Tensor]) -> Da
     return DataScale(mean, size.item())
 
 # %% [markdown]
-# The note stores the game and the mode set by name. If one of them has no name, it cannot be built from the file, and the error says which argument to pass.
+# The note stores the game and the mode set by name, and `_make_named` builds them. If one of them has no name, it cannot be built from the file, and the error says which argument to pass.
 
 # %%
 #| export training.checkpoints
@@ -1201,7 +1214,7 @@ def _make_named(kind: str, spec: dict | None, path: Path) -> Any:
     return make(kind, spec)
 
 # %% [markdown]
-# If a game or a mode set is passed, it must be the one that the checkpoint names. Otherwise the run would go on with other settings under the old name. A network of your own is in the note by its class alone, so it is compared by its weights only. The folder of a data set may differ from machine to machine. To change a setting, load the run first and use `set_setting`.
+# If a game or a mode set is passed, `_check_given` requires the name and the settings in the note. Otherwise the run would go on with other settings under the old name. The note stores only the class of a network of your own. So such a network fits if the saved weights fit. The folder of a data set is not compared, since it may differ from machine to machine. To change a setting, load the run first and use `set_setting` ([6.2](02_registry.ipynb)).
 
 # %%
 #| export training.checkpoints
@@ -1225,7 +1238,7 @@ def _check_given(kind: str, given: Any, spec: dict | None, path: Path) -> Any:
     return given
 
 # %% [markdown]
-# Two settings are compared as a file holds them.
+# `_plain` brings a setting to the form in which two settings are compared.
 
 # %%
 #| export training.checkpoints
@@ -1242,7 +1255,7 @@ assert Run.load(path, game=Minimax(networks=Networks(width=8)), device="cpu").st
  for other in (dict(game=Minimax()), dict(modes=ring(9)))]
 
 # %% [markdown]
-# **Check.** Saved at any step and resumed, a run ends with the bits of one that never stopped. So does a run whose learning rate falls, since the rate is a function of the step.
+# **Check.** A run that is saved at any step from 0 to 5 and resumed has, after six steps, the same weights of G, bit for bit, as a run that never stopped. Its learning rate falls: it is a function of the step, so it is right after the resume, too.
 
 # %%
 game = with_settings(Minimax(networks=Networks(width=8)), schedule=Schedule("cosine", 6))
@@ -1256,3 +1269,10 @@ for n in range(6):
     path = falling().step(n).save(folder / "falling.safetensors")
     resumed = Run.load(path, device="cpu").step(6 - n)
     assert torch.equal(resumed.players.flat["G"], straight)
+
+# %% [markdown]
+# ## Recap
+# - The weights of a player are one block of memory, so an Adam step is one operation on one tensor.
+# - Each random number comes from a generator that is seeded by the seed, the purpose and the step. So a seed gets the same numbers alone or beside others, and a checkpoint needs no generator states.
+# - Arguments of losses are checked when a turn is played for the first time. Losses are checked for NaN every 64 steps.
+# - A checkpoint holds tensors and a note in JSON. Only a complete step with finite losses and weights is saved.
