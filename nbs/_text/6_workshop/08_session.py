@@ -10,15 +10,27 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.7](07_engine.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for contributors who change the lab. How to use the lab is in chapter 1.3.
+# This chapter is for contributors who change the lab, and for users who want to drive it from a script. Chapter 1.3 shows how to use the lab in a notebook.
 #
-# The lab is a training run with a timeline. This chapter builds it in four modules, none of which uses a widget or draws a picture:
+# The lab is a training run with a timeline. The same session works without any widget:
+#
+# ```python
+# from modelab.lab.session import LabSession
+#
+# lab = LabSession("minimax", "ring", seed=0)
+# lab.step(200).set("lr", 5e-4).step(100)    # train, change a setting, train on
+# lab.scrub(150)                             # go to a recorded step
+# print(lab.mode_status(3))                  # is mode 3 captured, and what gradient does G get there?
+# text = lab.to_string()                     # LabSession.from_string(text) gives the same state
+# ```
+#
+# This chapter builds it in four modules. None of them uses a widget or draws a picture:
 # - `lab.side`: one run whose settings may change at any step;
-# - `lab.inspect`: what a loss does with the players, and the gradient that the generator gets;
+# - `lab.inspect`: the calls of the players within a loss, and the gradient that the generator gets;
 # - `lab.points`: data drawn by hand;
 # - `lab.session`: snapshots, events, going back, and the share string.
 #
-# Pictures come in [6.9](09_view.ipynb), controls in [6.10](10_panel.ipynb).
+# Chapter [6.9](09_view.ipynb) draws the pictures, and chapter [6.10](10_panel.ipynb) makes the controls.
 
 # %%
 #| default_exp lab.session
@@ -34,7 +46,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## One side of the lab
-# A side is a `Run` of one seed. Its state after $n$ steps depends on the configuration and on $n$ alone. In the lab the configuration may change during training, so each change is recorded as an event with its step.
+# The lab shows one training run, or two for comparison. Each is a *side*: a `Run` of one seed. The state of a `Run` after $n$ steps depends on the configuration and on $n$ alone. In the lab the configuration may change during training, so each change is recorded as an event with its step.
 
 # %%
 #| export lab.side
@@ -79,7 +91,7 @@ class Event(NamedTuple):
 
 
 # %% [markdown]
-# The settings of a game are in its `spec`, flat, whichever group they belong to. `game_settings` reads their present values. Players of your own are objects and not numbers or texts, so `G`, `D` and `E` are left out.
+# The settings of a game are in its `spec`, as one flat table ([6.2](02_registry.ipynb)). `game_settings` reads their present values. Players of your own are objects and not numbers or texts, so `G`, `D` and `E` are left out.
 
 # %%
 #| export lab.side
@@ -91,7 +103,7 @@ def game_settings(game: Any) -> dict[str, Any]:
 
 
 # %% [markdown]
-# A panel needs to know more: a setting with a few possible values becomes a menu, and one that is a group of its own, such as a schedule, gets no control. The annotation of the setting says so.
+# The panel of the lab needs to know more: a setting with a few possible values becomes a menu, and one that is a group of its own, such as a schedule, gets no control. Both are seen from the annotation of the setting, which `setting_annotation` finds.
 
 # %%
 #| export lab.side
@@ -103,7 +115,7 @@ def setting_annotation(game: Any, name: str) -> Any:
 
 
 # %% [markdown]
-# A menu needs the possible values of a setting. They are read from a `Literal` in its annotation; without one there are no choices.
+# A menu needs the possible values of a setting. `setting_choices` reads them from a `Literal` in its annotation. Without a `Literal` there are no choices.
 
 # %%
 #| export lab.side
@@ -117,7 +129,7 @@ def setting_choices(game: Any, name: str) -> tuple[str, ...]:
 
 
 # %% [markdown]
-# A setting that holds a group, such as a schedule, is found by the class in its annotation. The panel leaves it out, because it is more than one value.
+# `is_setting_group` recognises a setting that holds a group, such as a schedule, by the class in its annotation. The panel leaves it out, because it is more than one value.
 
 # %%
 #| export lab.side
@@ -165,7 +177,7 @@ class Side(Run):
 
 
 # %% [markdown]
-# The data need at least one mode. `remaining_modes` checks the numbers of the modes to leave out and returns the others.
+# At least one mode must remain. `remaining_modes` checks the numbers of the modes to leave out and returns the others.
 
 # %%
 #| export lab.side
@@ -181,7 +193,7 @@ def remaining_modes(self: Side, without: Sequence[int]) -> list[int]:
 
 # %% [markdown]
 # ### Truncation
-# A style generator (chapter [3.3](../3_inclusion/03_style.ipynb)) can show its samples truncated, by a number $\\psi$. Training never truncates. So `truncation` is a setting of the view, like the surface of $D$: it is no event, and changing it trains nothing again. Only a side whose $G$ has styles has this setting.
+# A style generator (chapter [3.3](../3_inclusion/03_style.ipynb)) can show its samples truncated, by a number $\psi$. Training never truncates. So `truncation` is a setting of the view, like the surface of $D$: it is not recorded as an event, and nothing is trained again when it changes. Only a side whose $G$ has styles has this setting. `style_parts` finds the style generators.
 
 # %%
 #| export lab.side
@@ -191,7 +203,7 @@ def style_parts(net: nn.Module) -> list[StyleGenerator]:
 
 
 # %% [markdown]
-# Within the next context each call of such a generator gets `psi`. With 1 nothing is touched, so the samples are the same bits as before.
+# Within the context `truncate_styles` each call of such a generator gets `psi`. With 1 nothing is changed, so the samples are the same bits as before.
 
 # %%
 #| export lab.side
@@ -210,7 +222,7 @@ def truncate_styles(net: nn.Module, psi: float) -> Iterator[None]:
 
 
 # %% [markdown]
-# Which settings a side has: those of its game, those of the lab, and the truncation where there are styles.
+# `setting_names` lists the settings of a side: those of its game, those of the lab, and the truncation where there are styles.
 
 # %%
 #| export lab.side
@@ -234,7 +246,7 @@ def truncate(self: Side, psi: float) -> None:
 
 # %% [markdown]
 # ### Changing a setting
-# A game may ask for a *minority* of the modes (chapter [3.2](../3_inclusion/02_imle_gan.ipynb)). In the lab it may be given as a text of numbers and traits: "8", "hat", or "eyeglasses+beard" for the modes that show both. One word gives some modes:
+# A game may ask for a *minority* of the modes (chapter [3.2](../3_inclusion/02_imle_gan.ipynb)). In the lab it may be given as a text of numbers and traits: "8", "hat", or "eyeglasses+beard" for the modes that show both. `_modes_of_word` finds the modes of one word of this text:
 
 # %%
 #| export lab.side
@@ -254,7 +266,7 @@ def _modes_of_word(self: Side, word: str) -> list[int]:
 
 
 # %% [markdown]
-# All words together give the minority. An empty text means None: no mode is preferred.
+# `minority_modes` joins the modes of all words. An empty text means None: no mode is preferred.
 
 # %%
 #| export lab.side
@@ -271,7 +283,7 @@ def minority_modes(self: Side, asked: Any) -> list[int] | None:
 
 
 # %% [markdown]
-# `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict.
+# The setting `lr` is one learning rate for all players, or a dict with one for each. The name `lr.D` stands for the entry of D in that dict. `split_name` divides such a name.
 
 # %%
 #| export lab.side
@@ -318,7 +330,7 @@ def apply_setting(self: Side, name: str, value: Any) -> None:
 
 
 # %% [markdown]
-# After going back to a step, the settings must be those of that step. So the side starts from the settings of step 0 and applies the events up to that step in their order.
+# After going back to a step, the settings must be those of that step. So `apply_events` starts from the settings of step 0 and applies the events up to that step in their order.
 
 # %%
 #| export lab.side
@@ -333,7 +345,7 @@ def apply_events(self: Side, events: Iterable[Event]) -> None:
 
 
 # %% [markdown]
-# Some settings can change during training, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. There is no list of such settings. Instead, the side builds the players of the old and the new game from one seed and compares their weights. Three settings of the networks can differ where no weight does; they are compared by themselves.
+# Some settings can change during training, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. There is no list of such settings. Instead, `_builds_same_players` builds the players of the old and the new game from one seed and compares their weights. Three settings of the networks can change while all weights stay the same. They are compared directly.
 
 # %%
 #| export lab.side
@@ -352,7 +364,7 @@ def _builds_same_players(self: Side, other: Any) -> bool:
 
 
 # %% [markdown]
-# The settings of the lab belong to no game, so no game can check them. Each of the three has its check here.
+# The three settings of the lab belong to no game, so no game can check them. `_check_lab_setting` does.
 
 # %%
 #| export lab.side
@@ -401,7 +413,7 @@ side.rebuilt_game("width", 16).networks
 
 # %% [markdown]
 # ### Going back
-# A snapshot is a copy of all that training changes. Restoring it makes another copy, because Adam would write into the snapshot.
+# `snapshot` copies everything that training changes.
 
 # %%
 #| export lab.side
@@ -412,7 +424,7 @@ def snapshot(self: Side) -> dict[str, torch.Tensor]:
 
 
 # %% [markdown]
-# `restore` puts a snapshot back and sets the number of steps. The stored coverage may have been measured before a setting was changed, so it is discarded.
+# `restore` puts a snapshot back and sets the number of steps. It copies the tensors again, because Adam would write into the snapshot. The stored coverage may have been measured before a setting was changed, so it is discarded.
 
 # %%
 #| export lab.side
@@ -425,7 +437,7 @@ def restore(self: Side, step: int, snapshot: dict[str, torch.Tensor]) -> None:
 
 
 # %% [markdown]
-# A step in which only one player moves needs the turns of that player. A turn may move several players, so a turn counts if the player is among them.
+# The lab can take a step in which only one player moves. `turns_of` gives the turns for it. A turn may move several players, so a turn is taken if the player is among them.
 
 # %%
 #| export lab.side
@@ -443,7 +455,7 @@ side.turns_of("G"), side.turns_of("E")
 
 # %% [markdown]
 # ### What is measured
-# `loss` gives the last loss of each turn for the page. Coverage is measured once per step, however often it is shown.
+# `loss` gives the last loss of each turn for the page.
 
 # %%
 #| export lab.side
@@ -457,7 +469,7 @@ def loss(self: Side) -> dict[str, float]:
 
 
 # %% [markdown]
-# Measuring draws samples and assigns each of them to a mode, which takes time. So the results of a step are kept, one for each number of samples and each truncation.
+# `measure_side` gives the coverage at this step. Measuring draws samples and assigns each of them to a mode, which takes time. So a result is kept for as long as the side stays at this step, one for each number of samples and each truncation.
 
 # %%
 #| export lab.side
@@ -483,7 +495,7 @@ SHOWN_MEASURES = ("captured", "high_quality", "tv", "kl")
 
 
 # %% [markdown]
-# The timeline stores one row for each side and measured step: the four measures, the last losses and the missing modes. They are always measured without truncation, since a truncated count says nothing of the other samples. The numbers are rounded, so that a row can be written as JSON.
+# The timeline stores one row for each side and measured step: the four measures, the last losses and the missing modes. `measures_row` makes it. The measures are always taken without truncation, because truncation is for showing only and training does not use it. The numbers are rounded to four digits and ready for JSON.
 
 # %%
 #| export lab.side
@@ -500,7 +512,7 @@ measures_row(side, 100)
 
 # %% [markdown]
 # ## Looking without changing anything
-# A gradient can be drawn only after a loss was computed. A loss may move the statistics of batch norm or leave gradients behind. `preserve_state` puts everything back.
+# To show a gradient, the lab must compute a loss. This may change the running statistics of batch norm, and it leaves gradients in the weights. `preserve_state` puts everything back.
 
 # %%
 #| export lab.inspect
@@ -541,7 +553,7 @@ def preserve_state(side: Side) -> Iterator[None]:
 
 
 # %% [markdown]
-# A picture must not change between two steps only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training. Its examples and latents are the same at every step. A growing network is shown in its state at this step, and the real examples have the same resolution as in training.
+# Two pictures of the lab should differ because the players changed, and not because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training. Its examples and latents are the same at every step. A growing network is shown in its state at this step, and the real examples have the same resolution as in training.
 
 # %%
 #| export lab.inspect
@@ -561,7 +573,7 @@ class EvalBatch(Turn):
 
 
 # %% [markdown]
-# `trace_loss` computes the loss of a turn and notes each call of a player on the way. So the lab needs no list of games: it runs the game's own loss and records the calls.
+# The lab has no code for single games. It runs the game's own loss and records each call of a player within it. A `PlayerCall` is such a record.
 
 # %%
 #| export lab.inspect
@@ -573,7 +585,7 @@ class PlayerCall(NamedTuple):
 
 
 # %% [markdown]
-# The calls are recorded by forward hooks of torch. The hooks are removed at the end, also if the loss raises an error, so that training is not slowed down by them.
+# `trace_loss` computes the loss of a turn and records the calls, by forward hooks of torch. The hooks are removed at the end, also if the loss raises an error, so that they do not slow down training. The cell below shows the calls in D's turn of BiGAN, with the shapes of their inputs.
 
 # %%
 #| export lab.inspect
@@ -601,11 +613,11 @@ with preserve_state(joint):
 
 # %% [markdown]
 # ## The gradient that the generator gets
-# With $L_G$ a mean over $n$ samples $x_i=G(z_i)$, the arrow at a sample is
+# The lab draws an arrow at each sample: the direction in which the generator's loss falls. With $L_G$ a mean over $n$ samples $x_i=G(z_i)$, the arrow at a sample is
 #
 # $$-n\,\frac{\partial L_G}{\partial x_i},\qquad\text{for the non-saturating loss}\quad \big(1-\sigma(D(x_i))\big)\,\nabla D(x_i).$$
 #
-# With the factor $n$, the length of an arrow is that of one sample's own term in the mean. The code does not depend on the game: the loss of G's turn is computed as in training and differentiated in what $G$ returned.
+# Here $\sigma$ is the sigmoid. The factor $n$ cancels the $1/n$ of the mean, so the length of an arrow does not depend on $n$. `sample_gradients` works for any game: it computes the loss of G's turn as in training, and differentiates it with respect to the output of $G$.
 
 # %%
 #| export lab.inspect
@@ -631,7 +643,7 @@ def sample_gradients(side: Side, n: int = 96) -> tuple[torch.Tensor, ...]:
 
 
 # %% [markdown]
-# The check uses the formula above.
+# **Check.** The arrows of the minimax game, whose generator has the non-saturating loss, are those of the formula above.
 
 # %%
 where, arrow, _ = sample_gradients(side)
@@ -644,7 +656,7 @@ D.float() and (arrow.double() - formula).abs().max().item() < 1e-6
 
 # %% [markdown]
 # ## The status of a mode
-# What gradient does the generator get about a mode that it misses? There is none at the mode itself, because no sample is there. The generator gets a gradient at each of its samples. The status of a mode says how far the nearest sample is and where its gradient points.
+# Does the generator get a gradient towards a mode that it misses? There is none at the mode itself, because no sample is there. The generator gets a gradient only at its samples. A `ModeStatus` says how far the nearest sample is, and whether the step there goes towards the mode.
 
 # %%
 #| export lab.inspect
@@ -670,7 +682,7 @@ class ModeStatus(NamedTuple):
 
 
 # %% [markdown]
-# A mixture knows the centres of its modes. For other sets, real examples of the mode stand for it.
+# A mixture has the centres of its modes. For other sets, `_mode_examples` takes real examples of the mode instead.
 
 # %%
 #| export lab.inspect
@@ -684,7 +696,7 @@ def _mode_examples(side: Side, mode: int) -> torch.Tensor:
 
 
 # %% [markdown]
-# `mode_status` takes the closest pair of a sample with a gradient and an example of the mode. The gradient is that of training, so the samples are counted without truncation. The cosine compares the arrow at this sample with the direction from the sample to the mode.
+# `mode_status` takes the closest pair of a sample with a gradient and an example of the mode. The cosine compares the arrow at this sample with the direction from the sample to the mode. The gradient is that of training, so the samples are counted without truncation.
 
 # %%
 #| export lab.inspect
@@ -707,7 +719,7 @@ print(mode_status(side, 3, 100))
 
 # %% [markdown]
 # ## One step in stages
-# Slow motion shows a step in stages. It takes the next step with its own data, records which player computes what, and restores the state afterwards. A stage is a sentence and a picture.
+# The lab's slow motion shows the next step in stages. It takes this step with the same data as training will, records which player computes what, and restores the state afterwards. A `StepStage` is a sentence and a picture.
 
 # %%
 #| export lab.inspect
@@ -721,7 +733,7 @@ class StepStage(NamedTuple):
 
 
 # %% [markdown]
-# Each call of a player is described by one sentence. An output with more than two axes holds examples or codes; an output with two axes holds one score per example.
+# `_call_text` describes a call of a player in one sentence. An output with more than two axes holds examples or codes. An output with two axes holds one score per example.
 
 # %%
 #| export lab.inspect
@@ -735,7 +747,7 @@ def _call_text(call: PlayerCall) -> tuple[str, str]:
 
 
 # %% [markdown]
-# The stages before a player moves are the draw of the batch, the calls of the players, and the loss. The loss is computed here only to describe it, so the state is restored afterwards.
+# `_turn_texts` gives the stages before a player moves: the draw of the batch, the calls of the players, and the loss. The loss is computed here only to describe it, so the state is restored afterwards.
 
 # %%
 #| export lab.inspect
@@ -753,7 +765,7 @@ def _turn_texts(side: Side, place: int, word: str) -> list[tuple[str, str]]:
 
 
 # %% [markdown]
-# Then the turn is taken, because the next turn of the same step depends on it. One picture is made before the players move and one after it.
+# `_trace_turn` then takes the turn, because the next turn of the same step depends on it. One picture is made before the players move and one afterwards.
 
 # %%
 #| export lab.inspect
@@ -787,7 +799,7 @@ def trace_step(side: Side, render: Callable[[], bytes]) -> list[StepStage]:
 
 
 # %% [markdown]
-# The numbers are those of the step that comes next:
+# **Check.** The losses in the stages are those of the step that comes next:
 
 # %%
 stages = trace_step(side, bytes)  # no pictures here
@@ -798,7 +810,7 @@ losses
 
 # %% [markdown]
 # ## Data drawn by hand
-# Points drawn by hand become a mixture. A point close to a mode makes that mode heavier instead of a new one.
+# Points drawn by hand become a mixture of normal distributions. A point that is close to a mode makes that mode heavier and adds no new one.
 
 # %%
 #| export lab.points
@@ -813,7 +825,7 @@ from modelab.core.checks import check_batch
 from modelab.data.mixtures import Mixture, mixture
 
 # %% [markdown]
-# All modes have the same standard deviation, and a mode has one unit of weight for each of its points. There are at most 256 modes: a further point counts only if it is close to one of them.
+# `mixture_from_points` makes the mixture. All modes have the same standard deviation, and the weight of a mode is its number of points. There are at most 256 modes: after that, a point counts only if it is close to one of them.
 
 # %%
 #| export lab.points
@@ -841,7 +853,7 @@ assert mixture_from_points([[0.], [2.], [2.01]], .05).event == (1,)
 mixture_from_points([[0, 0], [0, .01], [.02, 0], [1, 1]]).weights
 
 # %% [markdown]
-# A few presets show what can be drawn. The spiral has 24 modes along a curve.
+# A few presets show what can be drawn. `_spiral` gives 24 points along a spiral. Near its centre some of them are so close that they share a mode, so there are fewer modes than points.
 
 # %%
 #| export lab.points
@@ -852,7 +864,7 @@ def _spiral() -> torch.Tensor:
 
 
 # %% [markdown]
-# The cross has nine modes on two lines that meet at the origin.
+# `_cross` gives nine points on two lines that meet at the origin.
 
 # %%
 #| export lab.points
@@ -863,7 +875,7 @@ def _cross() -> torch.Tensor:
 
 
 # %% [markdown]
-# The panel's menu and `draw` find the presets by name. In "heavy", 20 of 24 points are at the same place, so one mode has most of the weight.
+# The panel's menu and `draw` find the presets by name. In "heavy", 20 of 24 points are at the same place, so one mode has most of the weight. The cell below counts the modes of each preset.
 
 # %%
 #| export lab.points
@@ -902,7 +914,7 @@ from modelab.lab.side import Event, Side, measures_row, split_name
 from modelab.training.run import spare_thread
 
 # %% [markdown]
-# The widget trains on a thread of its own, and a cell may call the same session at the same time. So the public methods that read or change the state hold a lock. This decorator adds the lock to a method.
+# The widget trains on a thread of its own, and a cell may call the same session at the same time. So the public methods that read or change the state hold a lock. The decorator `synchronized` adds the lock to a method.
 
 # %%
 #| export
@@ -916,7 +928,7 @@ def synchronized(method: Callable) -> Callable:
 
 
 # %% [markdown]
-# On the plane the lab can show what D computes at each place. `SURFACES` lists the choices; "none" shows nothing of D.
+# For data in the plane the lab can show what D computes at each point. `SURFACES` lists the choices: the score, the probability, the length of the gradient, or nothing.
 
 # %%
 #| export
@@ -924,7 +936,7 @@ SURFACES = ("score", "probability", "gradient", "none")  # what may be shown of 
 
 
 # %% [markdown]
-# The initialiser stores what does not change when a new training run starts: the lock, the missions, the number of samples and the surface. Games and data are given as objects, by name, or as a `.spec`.
+# `LabSession` is the session. Its initialiser stores what does not change when a new training run starts: the lock, the missions (tasks of the course), the number of samples and the surface. Games and data are given as objects, by name, or as a `.spec`.
 
 # %%
 #| export
@@ -975,7 +987,7 @@ def _begin(self: LabSession, games: dict[str, Any], modes: Any, seed: int, batch
 
 # %% [markdown]
 # ### Snapshots and replay
-# To return to step 137, the session restores the last snapshot before it and trains the rest again. A run of any length keeps at most 128 snapshots: when there are more, every other one is dropped and the interval doubles.
+# To return to step 137, the session restores the last snapshot before it and trains the rest again. `_save_snapshot` keeps a snapshot. A run of any length has at most 128 of them: when there are more, every other one is dropped and the interval doubles.
 
 # %%
 #| export
@@ -992,7 +1004,7 @@ def _save_snapshot(self: LabSession) -> None:
 
 
 # %% [markdown]
-# A recording takes its pictures at the steps of the snapshots, because these steps need no new training.
+# `snapshots` lists the steps that have one. A recording takes its pictures at these steps, because nothing must be trained again to reach them.
 
 # %%
 #| export
@@ -1003,7 +1015,7 @@ def snapshots(self: LabSession) -> list[int]:
 
 
 # %% [markdown]
-# After each move along the timeline the sides need the settings of the present step. Each side gets its own events up to this step.
+# After each move along the timeline the sides need the settings of the present step. `_apply_events` gives each side its own events up to this step.
 
 # %%
 #| export
@@ -1015,7 +1027,7 @@ def _apply_events(self: LabSession) -> None:
 
 
 # %% [markdown]
-# Steps are taken in pieces: up to the next event, the next snapshot, or the goal. If a step fails, both sides return to the last step that both reached.
+# `_advance` takes steps in pieces: up to the next event, the next snapshot, or the goal. If a step fails, both sides return to the last step that both reached.
 
 # %%
 #| export
@@ -1042,7 +1054,7 @@ def _advance(self: LabSession, n: int) -> None:
 
 
 # %% [markdown]
-# `_return` goes to a recorded step. It is needed for going back, and after an error.
+# `_return` goes to a recorded step. It is used for going back, and after an error.
 
 # %%
 #| export
@@ -1057,7 +1069,7 @@ def _return(self: LabSession, step: int) -> None:
 
 
 # %% [markdown]
-# If an event is added at an earlier step, the records of later steps are no longer valid. So they are deleted.
+# `_record` adds an event. If this is done at an earlier step, the records of later steps are no longer valid. So they are deleted.
 
 # %%
 #| export
@@ -1073,7 +1085,7 @@ def _record(self: LabSession, step: int, side: str, name: str, value: Any) -> No
 
 # %% [markdown]
 # ### Steps
-# A step in which only $G$ moves is two events: other turns from this step on, the old ones from the next step on. So it replays like any other step.
+# `_step_only` takes steps in which only $G$ moves, for example. They are recorded as two events: other turns from this step on, and the old turns again afterwards. So they are replayed like any other steps.
 
 # %%
 #| export
@@ -1136,7 +1148,7 @@ def run(self: LabSession, n: int) -> LabSession:
 
 
 # %% [markdown]
-# `scrub` goes to any step between 0 and the last recorded one. Other steps are refused.
+# `scrub` goes to any step between 0 and the last recorded one, as the slider of the timeline does. Other steps are refused.
 
 # %%
 #| export
@@ -1250,7 +1262,7 @@ def mode_status(self: LabSession, mode: int, side: str = "A") -> ModeStatus:
 
 # %% [markdown]
 # ### Sharing
-# A share string holds the configuration, the events and the step, as compressed JSON. Reading it trains the same steps again and gives the same state, bit for bit. Only a game that is registered can be shared, since it is found by name.
+# A share string holds the configuration, the events and the step, as compressed JSON. Whoever reads it trains the same steps again. On the same machine this gives the same state, bit for bit. Only a game that is registered can be shared, since it is found by name. `_game_spec` checks this.
 
 # %%
 #| export
@@ -1264,7 +1276,7 @@ def _game_spec(side: Side) -> dict[str, Any]:
 
 
 # %% [markdown]
-# `to_string` writes the note as JSON, compresses it and encodes it in characters that can be copied from a text field. The truncation is in it only where there is one, so that other strings are those of earlier versions.
+# `to_string` writes all of this as JSON, compresses it and encodes it in characters that can be copied from a text field. The truncation is included only if there is one. So all other strings have the form of earlier versions.
 
 # %%
 #| export
@@ -1287,7 +1299,7 @@ def to_string(self: LabSession) -> str:
 
 
 # %% [markdown]
-# Strings of earlier versions have other names for some settings and surfaces; they are read as the present ones.
+# Strings of earlier versions have other names for some settings and surfaces. They are read as the present ones.
 
 # %%
 #| export
@@ -1295,7 +1307,7 @@ OLD_SURFACES = {"belief": "probability", "slope": "gradient"}  # as older share 
 
 
 # %% [markdown]
-# Events of older strings have older names of settings. They get their present names in the same way as the settings of a file.
+# `_upgrade_event` gives the setting of an older event its present name, in the same way as for the settings of a file ([6.2](02_registry.ipynb)).
 
 # %%
 #| export
@@ -1307,7 +1319,7 @@ def _upgrade_event(games: dict[str, Any], event: Iterable[Any]) -> Event:
 
 
 # %% [markdown]
-# A share string may come from somebody else. At most a megabyte of it is decompressed, and a text of any other form is refused with a `ValueError`.
+# A share string may come from somebody else. `read_share_string` decompresses at most a megabyte of it, and refuses a text of any other form with a `ValueError`.
 
 # %%
 #| export
@@ -1351,7 +1363,7 @@ def from_string(cls: LabSession, text: str) -> LabSession:
 
 
 # %% [markdown]
-# The *Load* button must change the lab that is already shown. So `load` builds the new lab first and then takes over its attributes; if the text is wrong, the old lab stays.
+# The *Load* button must change the lab that is already shown. So `load` builds the new lab first and then takes over its attributes. If the text is wrong, the old lab stays.
 
 # %%
 #| export
@@ -1378,7 +1390,7 @@ def __repr__(self: LabSession) -> str:
 
 
 # %% [markdown]
-# **Check.** Going back and forth and then on gives the same weights as training without a break, bit for bit, and so does the share string.
+# **Check.** A session goes back and forth and then trains on. Its weights are the same, bit for bit, as those of a session that was trained without a break. So are the weights that the share string gives.
 
 # %%
 def weights(lab):
@@ -1393,7 +1405,7 @@ assert torch.equal(weights(LabSession.from_string(lab.to_string())), straight)
 lab, lab.snapshots, lab.events
 
 # %% [markdown]
-# A learning rate changes during training; a new width needs a new start:
+# A new learning rate leaves the session at its step. A new width starts it again at step 0:
 
 # %%
 at = lab.set("lr", 1e-3).at, lab.set("width", 12).at
@@ -1401,7 +1413,7 @@ assert at == (35, 0) and lab.sides["A"].game.networks.width == 12
 at
 
 # %% [markdown]
-# Truncation changes what is counted and nothing that is trained. A share string carries it:
+# Truncation changes no weight and no row of the timeline, and the share string holds it. The table is the coverage of 100 samples that are truncated to the mean style, after four training steps:
 
 # %%
 styled = Minimax(networks=Networks("style", width=2, depth=1, latent=4))
@@ -1415,8 +1427,18 @@ one, error_message(lab.set, "truncation", .5)
 
 # %% [markdown]
 # ## Recap
-# - The state is a function of configuration, events and step. Going back, comparing, sharing and recording follow from that.
-# - Whether a setting needs a new start is found by building the players, not by a list.
-# - Showing a run does not change it: it uses random streams of its own, and buffers and gradients are restored.
+# - The state is a function of configuration, events and step. Going back, comparing and sharing use this.
+# - Whether a setting needs a new start is found by building the players. There is no list of such settings.
+# - Showing a run does not change it: what is shown has random streams of its own, and buffers and gradients are restored.
 #
-# **For later.** Why must a step of "G only" be written into the record? Why may an error leave both sides at an earlier step?
+# **For later.**
+#
+# 1. Why must a step in which only G moves be recorded as events?
+# 2. After an error in one side, why do both sides return to an earlier step?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Going back trains recorded steps again. Without the events, D would move in this step, too, and the later states would be others.
+# 2. The two sides are compared at the same step, with the same data and noise. Side A may have taken steps that side B could not take. So both return to the last step that both have reached.
+#
+# </details>
