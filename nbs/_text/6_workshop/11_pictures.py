@@ -10,9 +10,10 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
 #
-# This chapter is for readers who want to train on pictures of their own, and for contributors who add a picture set. Your own pictures need one call. Its code is in the section *Your own pictures*:
+# This chapter is for readers who want to train on pictures of their own, and for contributors who add a picture set. Your own pictures need one call, `image_folder`. Its code is in the section *Your own pictures*:
 #
 # ```python
+# import torch
 # from modelab import image_folder
 #
 # photos = image_folder("photos/", size=32)                 # each sub-folder is a mode
