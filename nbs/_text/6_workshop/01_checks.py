@@ -133,7 +133,7 @@ def check_batch(name: str,  # the argument's name, for the error
     return x
 
 # %% [markdown]
-# Arrays and lists of numbers become tensors. Complex numbers are refused, because no measure supports them.
+# `_as_tensor` turns arrays and lists of numbers into tensors. Complex numbers are refused, because no measure supports them.
 
 # %%
 #| export
@@ -737,7 +737,7 @@ def declared(kind: Any) -> bool:
     return kind is bool or get_origin(kind) is Literal
 
 # %% [markdown]
-# The marker of an optional tensor, `Batch | None`, is the marker of the tensor.
+# `_marker_of` finds the marker of one class in an annotation. That of an optional tensor, `Batch | None`, is the marker of the tensor.
 
 # %%
 #| export core.signatures
@@ -759,7 +759,7 @@ def declarations(f: Any) -> dict[str, Any]:
     return {name: kind for name, kind in hints.items() if name != "return" and declared(kind)}
 
 # %% [markdown]
-# A call may leave out an argument that counts axes. Then its default is used.
+# A call may leave out an argument that counts axes, such as `lead`. `_axis_counts` finds its marker and its default, which is then used.
 
 # %%
 #| export core.signatures
@@ -771,7 +771,7 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
     return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
 
 # %% [markdown]
-# A measure compares sets of examples with each other. If one set is bytes and another one has a different scale, the answer has no meaning, so such a call is refused. If all sets are bytes, their scale is the same. A set that is read from a file (`SampleFile`, [6.5](05_readers.ipynb)) is left out here, because it turns bytes into numbers from 0 to 1 by itself.
+# A measure compares sets of examples with each other. If one set is bytes and another one has a different scale, the answer has no meaning, so `_refuse_mixed_bytes` refuses such a call. If all sets are bytes, their scale is the same. A set that is read from a file (`SampleFile`, [6.5](05_readers.ipynb)) is left out here, because it turns bytes into numbers from 0 to 1 by itself.
 
 # %%
 #| export core.signatures
@@ -807,7 +807,7 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 # %% [markdown]
 # ### The decorator
-# If the first training step passed the checks, the next steps need none. So the checks can be switched off. A switch holds for one thread, or for one task of `asyncio`.
+# If the first training step passed the checks, the next steps need none. So the checks can be switched off. `_switched` turns a switch on for one block of code. A switch holds for one thread, or for one task of `asyncio`.
 
 # %%
 #| export core.signatures
@@ -853,7 +853,7 @@ def run_axis() -> AbstractContextManager[None]:
     return _switched(_runs)
 
 # %% [markdown]
-# Scores and samples are converted even where nothing is checked.
+# Scores and samples are converted even where nothing is checked. `_converters` finds their markers.
 
 # %%
 #| export core.signatures

@@ -148,7 +148,7 @@ def _same_definition(new: Any, old: Any) -> bool:
         new.__module__ == old.__module__ or bool(new.__doc__) and new.__doc__ == old.__doc__)
 
 # %% [markdown]
-# Any other second definition is refused. It would replace the first one without a message, and files of the first game would be read as the second one. The index also holds names of modules that are not imported yet. Such a module is imported first.
+# `_register` writes a name into the table, and refuses any other second definition. It would replace the first one without a message, and files of the first game would be read as the second one. The index also holds names of modules that are not imported yet. Such a module is imported first.
 
 # %%
 #| export
@@ -249,7 +249,7 @@ def _record_spec(make: Callable, name: str) -> Callable:
     return wrapped
 
 # %% [markdown]
-# A game is registered under its class name in lower case. Its initialiser is wrapped, so that every game carries its `.spec`.
+# `register_game` registers a game under its class name in lower case. Its initialiser is wrapped, so that every game carries its `.spec`.
 
 # %%
 #| export
@@ -261,7 +261,7 @@ def register_game(cls: type) -> type:
     return cls
 
 # %% [markdown]
-# A mode set is registered under the name of the function that makes it. The function is wrapped in the same way.
+# `register_mode_set` registers a mode set under the name of the function that makes it. The function is wrapped in the same way.
 
 # %%
 #| export
@@ -288,7 +288,7 @@ class SettingGroup:
         return dataclasses.replace(defaults, **known)
 
 # %% [markdown]
-# A class of games says which groups it has in a dict `groups`. Its keys are the names of the fields, its values are the classes of the groups. The functions below work on any class with such a dict.
+# A class of games says which groups it has in a dict `groups`. Its keys are the names of the fields, its values are the classes of the groups. `groups_of` reads it. The functions below work on any class with such a dict.
 
 # %%
 #| export

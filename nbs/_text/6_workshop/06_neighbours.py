@@ -224,7 +224,7 @@ def offer(self: _Search, x: Tensor, best: Tensor, who: Tensor,
     best[nearer], who[nearer] = low[nearer], index[nearer]
 
 # %% [markdown]
-# In up to four dimensions the library uses a k-d tree of scipy, which compares a query with only a part of the pool. The tree does not say which of two equally near rows comes first. If the second neighbour is as near as the first one, the search above decides.
+# In up to four dimensions `_tree_search` uses a k-d tree of scipy, which compares a query with only a part of the pool. The tree does not say which of two equally near rows comes first. If the second neighbour is as near as the first one, the search above decides.
 
 # %%
 #| export
@@ -339,7 +339,7 @@ assert torch.equal(per_run, one_by_one)
 
 # %% [markdown]
 # ## What it costs
-# The cells compare the time of the exact search with that of the fast formula, on the 500 vectors above. The last cell fails if the search takes a hundred times as long. It prints nothing, because times differ from machine to machine.
+# The cells compare the time of the exact search with that of the fast formula, on the 500 vectors above. The last cell fails if the search takes a hundred times as long. It prints no time, because times differ from machine to machine.
 
 # %%
 def seconds(call) -> float:

@@ -467,7 +467,7 @@ def spare_thread() -> Iterator[None]:
 Decay = Annotated[float, Real(0., .999999)]
 
 # %% [markdown]
-# The initialiser checks the arguments as its signature declares them and stores them as attributes. The rest of the start is in two methods: `_choose` for the game, the data and the device, `_begin` for the players at step 0.
+# `Run` itself: its initialiser checks the arguments as its signature declares them and stores them as attributes. The rest of the start is in two methods: `_choose` for the game, the data and the device, `_begin` for the players at step 0.
 
 # %%
 #| export
@@ -1075,7 +1075,7 @@ def check_note(note: dict, tensors: dict[str, torch.Tensor]) -> None:
                          f"but losses of shape {lengths}")
 
 # %% [markdown]
-# `read_checkpoint` opens a file without executing anything from it. Damage, another format and a wrong note are reported as a `ValueError` with the path; a missing file stays a `FileNotFoundError`.
+# `read_checkpoint` opens a file without executing anything from it. Damage, another format and a wrong note are reported as a `ValueError` with the path. A missing file stays a `FileNotFoundError`.
 
 # %%
 #| export training.checkpoints

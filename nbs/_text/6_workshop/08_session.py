@@ -316,7 +316,7 @@ def _field(self: Side, name: str, value: Any) -> tuple[str, Any]:
 
 
 # %% [markdown]
-# A setting belongs to the lab or to the game. `apply_setting` writes it to the right place; its value was checked when the event was recorded.
+# A setting belongs to the lab or to the game. `apply_setting` writes it to the right place. Its value was checked when the event was recorded.
 
 # %%
 #| export lab.side
@@ -531,7 +531,7 @@ from modelab.lab.side import Side, measure_side
 from modelab.training.game import Turn
 
 # %% [markdown]
-# Buffers, gradients and the `requires_grad` flags are copied before the block and written back after it, also if an error is raised.
+# It copies buffers, gradients and the `requires_grad` flags before the block, and writes them back after it, also if an error is raised.
 
 # %%
 #| export lab.inspect
@@ -1103,7 +1103,7 @@ def _step_only(self: LabSession, n: int, player: str) -> None:
 
 
 # %% [markdown]
-# `step` is the public method. Without `only` it takes whole steps; with `only` it takes steps of one player and records them as the two events.
+# `step` is the public method. Without `only` it takes whole steps. With `only` it takes steps of one player and records them as the two events.
 
 # %%
 #| export
@@ -1162,7 +1162,7 @@ def scrub(self: LabSession, step: int) -> LabSession:
 
 # %% [markdown]
 # ### Changes
-# A setting may exist in one game and not in the other. `_sides_with` finds the sides that have it; a name that no side has is an error.
+# A setting may exist in one game and not in the other. `_sides_with` finds the sides that have it. A name that no side has is an error.
 
 # %%
 #| export
@@ -1180,7 +1180,7 @@ def _sides_with(self: LabSession, name: str, side: str | None) -> dict[str, Side
 
 
 # %% [markdown]
-# `set` first asks each side whether the setting can change during training. If one of them must be rebuilt, the session starts again at step 0; otherwise the change is recorded as an event at the present step. Truncation changes what is shown, at every step, and records nothing.
+# `set` first asks each side whether the setting can change during training. If one of them must be rebuilt, the session starts again at step 0. Otherwise the change is recorded as an event at the present step. Truncation changes what is shown, at every step, and records nothing.
 
 # %%
 #| export
@@ -1249,7 +1249,7 @@ def draw(self: LabSession, points: Any,  # (n, 2), (n, 1) on a line, or a preset
 
 
 # %% [markdown]
-# The status of a mode is also a method of the session. So the page can ask for it by name, and the lock is held while it is computed.
+# `mode_status` is also a method of the session. So the page can ask for it by name, and the lock is held while it is computed.
 
 # %%
 #| export
