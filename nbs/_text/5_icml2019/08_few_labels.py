@@ -678,14 +678,18 @@ purity
 
 # %% [markdown]
 # ## Co-training: labels that change during the training (S²GAN-CO)
-# The second way needs no second network. $D$ learns features that separate real digits from generated ones. If these features describe digits well, a linear head on them can be a good classifier, even from seventy labels. **Co-training** trains this head together with $D$ and uses it to predict the missing labels:
+# The second way needs no second network. The features of $D$ separate real digits from generated ones. Perhaps they also tell the digits apart. Then a linear layer on these features, the *head* $c$, can learn the classes from seventy labels.
+#
+# **Co-training** trains the head $c$ together with $D$. In each step it predicts the missing labels, and $D$ uses the predictions $\hat y$:
 #
 # $$\hat y=\begin{cases}y&\text{if it is known}\\\arg\max_k c_k(\varphi(x))&\text{else}\end{cases}\qquad
 # L_D=\mathbb E\,\mathrm{sp}(-D(x,\hat y))+\mathbb E\,\mathrm{sp}(D(G(z,y),y))+\tfrac\gamma2\,\mathbb E\|\nabla_xD(x,\hat y)\|^2+\lambda\,\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(\varphi(x)))_y\big]$$
 #
-# with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper has the hinge loss and spectral norm instead of both.) Without the last term, and with $\hat y$ from the classifier that was trained beforehand, this is the loss of S²GAN.
+# The loss of $D$ has four terms. Real pairs should get a high score. Generated pairs should get a low one. The third term is R1 of chapter [1.4](../1_game/04_wasserstein.ipynb), with the weight $\gamma$. The last term trains the head $c$ on the known labels, with the weight $\lambda$. $\mathrm{sp}$ is the softplus. (The paper has the hinge loss in place of the softplus, and spectral norm in place of R1.)
 #
-# **A second error to avoid.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by choosing the class with the highest score for each scan. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
+# S²GAN has the same loss without the last term. Its $\hat y$ come from the classifier that was trained beforehand.
+#
+# **A second error to avoid.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by another choice of labels: for each scan it would choose the class with the highest score. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
 
 # %%
 x = torch.randn(6, 2, generator=g, dtype=torch.float64)
@@ -705,15 +709,17 @@ leak(soft)
 
 # %% [markdown]
 # ## Rotations inside the game (S³GAN)
-# The third idea can be added to both ways. The head $r$ of $D$ predicts rotations, as in the classifier above. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight in the authors' code:
+# The third idea can be added to both ways. Pictures are turned by 0, 90, 180 or 270 degrees. Another head of $D$, the head $r$, predicts by how much, as in the classifier above.
+#
+# $D$ is trained on turned real pictures $x^r$, with the weight $\beta$. $G$ is trained on its own turned samples: $D$ should recognise their rotation, too. Its weight is a fifth of $\beta$, as in the authors' code:
 #
 # $$L_D\mathrel{+}=\beta\,\mathbb E\big[-\log\mathrm{softmax}(r(\varphi(x^r)))_r\big],\qquad
 # L_G\mathrel{+}=\tfrac\beta5\,\mathbb E\big[-\log\mathrm{softmax}(r(\varphi(G(z,y)^r)))_r\big].$$
 #
-# The adversarial scores use upright pictures only. With the labels of S²GAN this is **S³GAN**, with co-training it is **S³GAN-CO**.
+# The adversarial terms use upright pictures only. S²GAN with these terms is **S³GAN**. S²GAN-CO with these terms is **S³GAN-CO**.
 #
 # ## The game
-# All these methods are settings of one game. `label_source` says where the labels come from, and `rotation_weight` is $\beta$:
+# All methods of this chapter are one game with different settings. Two settings make the difference. `label_source` says where $D$ gets the labels of real examples. `rotation_weight` is $\beta$; at 0 there are no rotations.
 #
 # | Paper | Settings |
 # |---|---|
@@ -723,9 +729,16 @@ leak(soft)
 # | all labels (BigGAN) | `"all"` |
 # | not in the paper: the nearest neighbour; the labelled examples alone | `"nearest"`, `"left out"` |
 #
-# BigGAN (Brock et al. 2019) is the class-conditional GAN with all labels that the paper builds on and compares with.
+# BigGAN (Brock et al. 2019) is a class-conditional GAN with all labels. The paper builds on it and compares with it.
 #
-# Each seed draws its own labelled examples of each class, once, and keeps them. A latent ends with its class, one-hot. With *inferred*, *nearest* and *random* one real example of sixteen in each batch is labelled, so that the head $c$ learns in every step.
+# The code below answers four questions:
+#
+# 1. *Which examples have a label?* Each seed draws its labelled examples in the first step and keeps them.
+# 2. *Which class does a latent ask for?* The last numbers of a latent are its class, one-hot.
+# 3. *Which label does a real example without one get?* This depends on `label_source`.
+# 4. *What are the losses of $D$ and $G$?* They are the equations above.
+#
+# With *inferred*, *nearest* and *random*, one of sixteen real examples in a batch comes from the labelled ones. So the head $c$ sees true labels in every step.
 
 # %%
 #| export
@@ -735,7 +748,7 @@ PositiveShare = Annotated[float, Real(most=1., above=0.)]
 
 
 # %% [markdown]
-# The class holds the settings. It inherits the weight of R1 and the adversarial loss of chapter 1.4.
+# The class holds the settings. The weight of R1 and the adversarial loss are those of chapter 1.4; the class inherits them.
 
 # %%
 #| export
@@ -763,7 +776,7 @@ class FewLabels(ZeroCentred):
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
 
 # %% [markdown]
-# A set with fewer modes than classes is refused before training starts, unless its labels are not used.
+# The classes are the modes of the set. A set with too few modes is refused before the training starts. (*Clustered*, *single* and a classifier of your own use no labels of the set, so they take any set.)
 
 # %%
 #| export
@@ -776,7 +789,7 @@ def suits(self: FewLabels, modes: Any) -> None:
         raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
 
 # %% [markdown]
-# The classifier that is trained beforehand has a body of its own. It is convolutional for all square pictures.
+# S²GAN and *clustered* train a classifier beforehand. It has its own network, which shares nothing with $D$. For square pictures this network is convolutional.
 
 # %%
 #| export
@@ -788,7 +801,9 @@ def _predictor_body(self: FewLabels, event: tuple[int, ...], **kw: Any) -> nn.Mo
 
 
 # %% [markdown]
-# $D$ has `width` features. For square pictures they can be convolutional (`kind="conv"`); then there are eight features for each channel of the first layer. The labelled examples and the classifier are players that never move, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
+# The next method makes the players: $G$, $D$, the labelled examples and the classifier. The last two are never trained by the game. They are players so that a saved run holds them.
+#
+# $D$ has `width` features. With `kind="conv"` it is convolutional, for square pictures, and has eight features for each channel of its first layer. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused. It would mix two latents, and they may ask for different classes.
 
 # %%
 #| export
@@ -814,7 +829,7 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
 
 
 # %% [markdown]
-# A latent ends with the class that it asks for. Three methods write it, read it and change it. The first draws latents for random classes.
+# A latent ends with the class that it asks for. Three methods handle this. The first draws latents: normal noise, and a random class.
 
 # %%
 #| export
@@ -827,7 +842,7 @@ def noise(self: FewLabels, *shape: int, generator: Generators = None,
     return torch.cat([z, F.one_hot(y, self.classes).to(z)], -1)
 
 # %% [markdown]
-# The losses need the classes of a batch of latents, because $D$ scores pairs. With a single label there is only one class.
+# The second reads the classes back. $D$ scores pairs of an example and a class, so the losses need them. With *single* every class is 0.
 
 # %%
 #| export
@@ -839,7 +854,7 @@ def requested_classes(self: FewLabels, z: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# For an evaluation we also need to choose the class and keep the noise.
+# The third replaces the class and keeps the noise. An evaluation needs it, for example to draw the same noise as each of ten digits.
 
 # %%
 #| export
@@ -851,7 +866,7 @@ def request_classes(self: FewLabels, z: Tensor, y: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# The labelled examples are drawn in the first step and then kept: as many of each class, class by class.
+# Now the real examples. The labelled ones are drawn in the first step and then kept. They stand in the order of their classes, with the same number of each.
 
 # %%
 #| export
@@ -867,7 +882,7 @@ def known_examples(self: FewLabels, t: Any) -> tuple[Tensor, Tensor]:
 
 
 # %% [markdown]
-# A real batch begins with some of them.
+# Each real batch begins with a few of them. They are drawn with replacement.
 
 # %%
 #| export
@@ -880,7 +895,7 @@ def labelled(self: FewLabels, t: Any, n: int) -> tuple[Tensor, Tensor]:
 
 
 # %% [markdown]
-# The classifier of S²GAN is trained when its labels are asked for the first time, from 4,096 examples of the set and the labelled ones. For *clustered* it gets the same examples without any label.
+# The classifier of S²GAN is trained once, when a label is needed for the first time. It gets the labelled examples and 4,096 examples without labels. For *clustered* it gets only the 4,096, and the clusters of its features are the classes.
 
 # %%
 #| export
@@ -904,7 +919,7 @@ def fixed_predictor(self: FewLabels, t: Any) -> nn.Module:
 
 
 # %% [markdown]
-# This method makes labels for examples without one. No gradient flows, so the guess cannot be trained by the adversarial loss.
+# The next method makes the labels of examples that have none. There is one case for each source; the last line is co-training. No gradient flows through these labels, so the adversarial loss cannot train them.
 
 # %%
 #| export
@@ -927,7 +942,13 @@ def guess_labels(self: FewLabels, t: Any, x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# This method puts a batch together. It returns examples, the labels that $D$ is given, and the labels that are known, for the loss of the head $c$. Where the labels of the whole set are fixed, the batch is an ordinary one.
+# This method puts a real batch together. It returns three tensors:
+#
+# - the examples;
+# - the labels that $D$ is given, true or guessed;
+# - the labels that are known, with -1 for *unknown*. Only these train the head $c$.
+#
+# With *predicted*, *clustered* and *single* the batch is drawn from the whole set, and every label is made by the method above. With *left out* the batch has labelled examples only.
 
 # %%
 #| export
@@ -953,7 +974,7 @@ def real(self: FewLabels, t: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 # %% [markdown]
-# Now we write the losses. The head $c$ uses the same features as the scores, so they are computed once.
+# Now the losses. First the loss of $D$: its lines are the terms of the equation above, in the same order. (`fake_weight`, the weight of R2, is 0 by default.) The scores and the head $c$ use the same features of the real examples, so these are computed once.
 
 # %%
 #| export
@@ -977,7 +998,7 @@ def loss_D(self: FewLabels, t: Any) -> Tensor:
 
 
 # %% [markdown]
-# $G$ is trained as in chapter 1.4, but on pairs of a sample and the class that was asked for.
+# The loss of $G$ is that of chapter 1.4. Here $D$ scores pairs: a sample, and the class that its latent asked for.
 
 # %%
 #| export
@@ -990,7 +1011,7 @@ def loss_G(self: FewLabels, t: Any) -> Tensor:
 
 
 # %% [markdown]
-# Only a quarter of the batch is turned, so there are as many turned pictures as upright ones.
+# The rotations. A quarter of the batch is taken, and each picture is turned in all four ways. So there are as many turned pictures as pictures in the batch.
 
 # %%
 #| export
@@ -1015,7 +1036,7 @@ assert torch.allclose(small.game.loss_D(again), by_hand, atol=1e-6)
 given[0, :8], known[0, :8]
 
 # %% [markdown]
-# (Two labels of thirty-two are known; the others were predicted by a head that is not trained yet.)
+# The output shows the first eight labels that $D$ is given, and which of them are known. Two of thirty-two are known. The others were predicted by a head that is not trained yet.
 
 # %% [markdown]
 # **Fidelity of the other parts.** The labels of S²GAN are those of the trained classifier. They do not change, because the classifier is not trained any more. With rotations each loss grows by its term above.
@@ -1253,7 +1274,7 @@ assert change("S²GAN-CO, 5 %", "random, 5 %").low < 0 < change("S²GAN-CO, 5 %"
  "smaller weight": f"{growth:.2f}"}
 
 # %% [markdown]
-# - **S³GAN.** With the weight 0.03, and now with the same weight of R1 as S²GAN, it cannot be told from S²GAN: at 5, 10 and 20 % the intervals of the differences in distance, class accuracy and recall contain zero. So its larger distance and lower recall above belong to the settings that were chosen there.
+# - **S³GAN.** With the weight 0.03, and now with the same weight of R1 as S²GAN, it cannot be told from S²GAN. At 5, 10 and 20 % the intervals of the differences in distance, class accuracy and recall contain zero. So its larger distance and lower recall above belong to the settings that were chosen there.
 # - **Co-training.** Its distance hardly grows with the share of labels any more, so the growth above belongs to the larger weight. (A possible reason, which we have not tested: from seventy examples the head learns its task soon, and then its loss has a small gradient. With more examples it goes on changing the features that it shares with the scores.) But at each share the distance is still larger than that of S²GAN.
 # - **Random labels.** Eight seeds do not show any more that the distance is smaller with random labels than with co-training.
 #
@@ -1847,7 +1868,7 @@ grade_floor(answer)
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$. It can be the log ratio of pairs if the classes are linear in the features.
 # - S²GAN: train a classifier on the few labels beforehand, label the whole set, then train the GAN. S²GAN-CO: train the classifier as a head of $D$. S³GAN adds the prediction of rotations to both players.
 # - No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
-# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly, and matches with a smaller weight of the rotations, which was tried later. On 28×28 digits, after a short training, S³GAN with 10 % is nearer to the data than S²GAN and than all labels, also on fresh seeds and against all labels with rotations; its class accuracy is a little lower than theirs. There the predicted labels are not better with 20 % of the labels than with 2.5 %, after a short training of the classifier, and the distance is level. Co-training is behind S²GAN in both.
+# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly, and matches with a smaller weight of the rotations, which was tried later. On 28×28 digits, after a short training, S³GAN with 10 % is nearer to the data than S²GAN and than all labels. This holds on fresh seeds, too, and against all labels with rotations. Its class accuracy is a little lower than theirs. There the predicted labels are not better with 20 % of the labels than with 2.5 %, after a short training of the classifier, and the distance is level. Co-training is behind S²GAN in both.
 # - The samples are right more often than the fixed labels that $D$ was given.
 #
 # **For later.**
