@@ -534,7 +534,7 @@ grade_differs(answer)
 #
 # 1. Each mode is missed by all 2,500 draws with probability $(1-\frac1{1000})^{2500}\approx 0.082$, so about 82 modes are not seen.
 # 2. That the measured result contradicts the claim. If the claim comes true one day, the test fails and the text must change.
-# 3. When the two values are close and the effect is large: with $n=2$ the factor $t_1$ is 12.7, so the interval reaches 6.4 times the difference of the two values to either side of their mean.
+# 3. When the two values are close and the effect is large. With $n=2$ the factor $t_1$ is 12.7. So the interval reaches 6.4 times the difference of the two values to either side of their mean.
 #
 # </details>
 

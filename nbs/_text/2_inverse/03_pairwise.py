@@ -853,7 +853,12 @@ assert all(w.grad is not None
                                             for w in [*G.parameters(), *E.parameters()])
 
 # %% [markdown]
-# Check before you trust a run: the cosine of `alignment(...)` on long pairs is higher than in a run without the penalty; the data span several units; $D$ has no batch norm and no sigmoid; $\lambda$ falls at the end.
+# Check before you trust a run:
+#
+# - the cosine of `alignment(...)` on long pairs is higher than in a run without the penalty;
+# - the data span several units;
+# - $D$ has no batch norm and no sigmoid;
+# - $\lambda$ falls at the end.
 
 # %% [markdown]
 # ## Exercises

@@ -34,7 +34,11 @@ from modelab.training.run import Run
 #
 # One ring shows little. This chapter measures both games on other sets, with other settings, on pictures, and beside games without an encoder. Most of these trainings take minutes or hours, so they are scripts in `benchmarks/`, and the chapter shows what they recorded.
 #
-# Three measures return in every picture: the captured modes, *high quality* (the share of samples within three standard deviations of a mode), and the [total variation](../glossary.ipynb) (TV, the share of samples that would have to move).
+# Three measures return in the pictures:
+#
+# - the captured modes;
+# - *high quality*, the share of samples within three standard deviations of a mode;
+# - the [total variation](../glossary.ipynb) (TV), the share of samples that would have to move.
 
 # %%
 record = recorded("pairwise")
