@@ -95,7 +95,7 @@ def critic_inputs(side: Side) -> int:
 # %% [markdown]
 # The page shows the units of the data, even if the game gets standardised data (chapter [0.3](../0_start/03_modes.ipynb)). So examples are standardised before a network gets them, and the output of G is converted back.
 #
-# A joint discriminator needs a code for each example. The codes come from the encoder; noise inputs of a stochastic encoder are set to zero, so that the picture does not change at random.
+# A joint discriminator needs a code for each example. `encode_samples` gives the codes. They come from the encoder; noise inputs of a stochastic encoder are set to zero, so that the picture does not change at random.
 
 # %%
 #| export
@@ -138,7 +138,7 @@ PICTURE_BYTES = 7000  # of a frame, for pictures
 
 
 # %% [markdown]
-# Sets of pictures are shown as tiles, all other sets on the plane. Examples with three axes are pictures.
+# `view_kind` says how a set is shown: pictures as tiles, all other sets on the plane. Examples with three axes are pictures.
 
 # %%
 #| export
@@ -148,7 +148,7 @@ def view_kind(modes: ModeSet) -> str:
 
 
 # %% [markdown]
-# The range of the latent axis depends on the game's noise, which may be normal or bounded. It is measured on a fixed draw of 1,024 latents, so that the axis stays the same during a run.
+# The range of the latent axis depends on the game's noise, which may be normal or bounded. `code_reach` measures it on a fixed draw of 1,024 latents, so that the axis stays the same during a run.
 
 # %%
 #| export
@@ -160,7 +160,7 @@ def code_reach(side: Side) -> float:
 
 
 # %% [markdown]
-# The box is the part of the plane that is shown. Its sides come from the bounds of the data, and on the line from the range of the latents as well.
+# The box is the part of the plane that is shown, and `view_box` gives it. Its sides come from the bounds of the data, and on the line from the range of the latents as well.
 
 # %%
 #| export
@@ -175,7 +175,7 @@ def view_box(side: Side) -> tuple[float, float, float, float]:
 
 
 # %% [markdown]
-# Each example needs two coordinates on the page. Of an example with more than two numbers only the first two are shown.
+# Each example needs two coordinates on the page. `project_to_plane` gives them. Of an example with more than two numbers only the first two are shown.
 
 # %%
 #| export
@@ -186,7 +186,7 @@ def project_to_plane(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# Points are stored as 16-bit numbers over *twice* the shown box. Otherwise a sample outside the box would be drawn on its border, where it would look like a mode.
+# `quantize` stores points as 16-bit numbers over *twice* the shown box. Otherwise a sample outside the box would be drawn on its border, where it would look like a mode.
 
 # %%
 #| export
@@ -256,7 +256,7 @@ cells, low, high = critic_surface(side, "gradient")
 cells.shape, cells.min(), cells.max(), round(low, 3), round(high, 3)
 
 # %% [markdown]
-# A score has no natural zero. Its neutral value is taken halfway between the mean scores of real and of generated examples.
+# A score has no natural zero. `neutral_score` takes its neutral value halfway between the mean scores of real and of generated examples.
 
 # %%
 #| export
@@ -270,7 +270,7 @@ def neutral_score(side: Side, batch: EvalBatch, made: torch.Tensor) -> float:
 
 # %% [markdown]
 # ## The latent grid
-# G maps a regular grid of latents to the plane. Its lines stand at quantiles of the noise, so that each cell has the same share of it.
+# `latent_grid` maps a regular grid of latents to the plane by G. Its lines are at quantiles of the noise, so that each cell has the same share of it.
 
 # %%
 #| export
@@ -290,7 +290,7 @@ def latent_grid(side: Side) -> np.ndarray:
 
 # %% [markdown]
 # ## Pictures
-# Pictures are reduced to at most 16 columns and sent as bytes. As many are sent as fit the room that is left for them, at most 48.
+# `shrink_pictures` reduces pictures to at most 16 columns and gives them as bytes. As many are sent as fit the room that is left for them, at most 48.
 
 # %%
 #| export
@@ -613,7 +613,7 @@ History = dict[int, dict[str, dict[str, Any]]]  # measures by step and side
 
 
 # %% [markdown]
-# The script and the style of the page are files of the package. They are read as text, since a saved page must contain them.
+# The script and the style of the page are files of the package. `read_static` reads them as text, since a saved page must contain them.
 
 # %%
 #| export lab.recording
@@ -803,7 +803,7 @@ def measures(self: Recording, name: str, side: str = "A") -> list[float]:
 
 
 # %% [markdown]
-# A notebook without a kernel shows a few frames of the recording. They are spread evenly from the first to the last.
+# A notebook without a kernel shows a few frames of the recording, drawn by `still`. They are spread evenly from the first to the last.
 
 # %%
 #| export lab.recording
@@ -816,7 +816,7 @@ def still(self: Recording, n: int = 4) -> Picture:
 
 
 # %% [markdown]
-# The scene, the frames and the curves are written as one JSON text. `</` is escaped, because it could end the script element that holds the text.
+# `to_json` writes the scene, the frames and the curves as one JSON text. `</` is escaped, because it could end the script element that holds the text.
 
 # %%
 #| export lab.recording
@@ -874,7 +874,7 @@ def save_html(self: Recording, path: str | Path) -> Path:
 
 # %% [markdown]
 # ### Making one
-# Frames are spread evenly over the snapshots and the last step. They show the samples as the lab does, truncated or not; the table of measures is without truncation. The lab goes to each of them and returns to its present step at the end.
+# `make_recording` makes a recording of a lab. Its frames are spread evenly over the snapshots and the last step. They show the samples as the lab does, truncated or not; the table of measures is without truncation. The lab goes to each of them and returns to its present step at the end.
 
 # %%
 #| export lab.recording

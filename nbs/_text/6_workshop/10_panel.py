@@ -135,7 +135,7 @@ def wait(self: Driver, seconds: float = 60) -> None:
 
 
 # %% [markdown]
-# The choice of the surface of D changes nothing in the training. So it is set directly and is no event.
+# The choice of the surface of D changes nothing in the training. So `set_surface` sets it directly, and it is no event.
 
 # %%
 #| export lab.driver
@@ -146,7 +146,7 @@ def set_surface(self: Driver, surface: str) -> None:
 
 
 # %% [markdown]
-# Playing, speed and slow motion belong to the driver and not to the run. Each such command also counts as an answer of the page, so that playing can start although the page was silent before.
+# `set_option` sets playing, speed and slow motion. These belong to the driver and not to the run. Each such command also counts as an answer of the page, so that playing can start although the page was silent before.
 
 # %%
 #| export lab.driver
@@ -684,7 +684,7 @@ def play(self: Panel) -> None:
 
 
 # %% [markdown]
-# Sharing only writes a text into the field, so it is done in the callback and not as a command.
+# `share` only writes a text into the field, so it is called in the callback and not as a command.
 
 # %%
 #| export
@@ -792,7 +792,7 @@ def _refresh_choices(self: Panel) -> None:
 
 # %% [markdown]
 # ### Messages of the page
-# The page sends a message when it is shown or closed, when it has drawn a frame, and when something was clicked. It does not answer each frame: if several frames came between two repaints, it draws and answers only the last one.
+# `on_message` receives the messages of the page. The page sends one when it is shown or closed, when it has drawn a frame, and when something was clicked. It does not answer each frame: if several frames came between two repaints, it draws and answers only the last one.
 
 # %%
 #| export
@@ -960,7 +960,7 @@ def frame(self: Lab, side: str = "A") -> bytes:
 
 
 # %% [markdown]
-# For slow motion the lab traces the next step of a side. The settings of the present step are applied first.
+# For slow motion `trace_step` traces the next step of a side. The settings of the present step are applied first.
 
 # %%
 #| export

@@ -163,7 +163,7 @@ def attributes(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
     return self.kinds.to(x.device)[self._nearest(x)[0]]
 
 # %% [markdown]
-# So the rate of a trait is the sum of the weights of the modes that show it.
+# So the rate of a trait is the sum of the weights of the modes that show it. `rates` gives it for all traits.
 
 # %%
 #| export
@@ -323,7 +323,7 @@ torch.equal(by_hand, verdict[:500])
 TRAITS = ("eyeglasses", "bald", "hat", "beard")
 
 # %% [markdown]
-# A face is drawn from ellipses and stripes, in an order that lets the hat cover the hair.
+# `_face` draws a face from ellipses and stripes, in an order that lets the hat cover the hair.
 
 # %%
 #| export
@@ -554,7 +554,7 @@ faded
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 # %% [markdown]
-# A picture file is cut to its middle square if that is asked for, then resized by averaging.
+# `_load` reads a picture file. It is cut to its middle square if that is asked for, then resized by averaging.
 
 # %%
 #| export data.frames
@@ -578,7 +578,7 @@ def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch
         raise ValueError(f"path: expected a picture, got {path.name} ({error})") from error
 
 # %% [markdown]
-# Frames come as a folder of pictures, in the order of their names, or as a NumPy file.
+# Frames come as a folder of pictures, in the order of their names, or as a NumPy file. `_stored_frames` reads both.
 
 # %%
 #| export data.frames
@@ -603,7 +603,7 @@ def _stored_frames(path: Path, size: tuple[int, int] | None) -> Any:
     return stored["frames"] if path.suffix == ".npz" else stored
 
 # %% [markdown]
-# Pictures must be bytes. With floats it is not clear whether 1.0 means white or almost black.
+# Frames must be bytes, as `_frames_as_bytes` checks. With floats it is not clear whether 1.0 means white or almost black.
 
 # %%
 #| export data.frames
@@ -898,7 +898,7 @@ def assign(self: FolderPictures, x: torch.Tensor,  # (n, *event), values in [-1,
     return mode, distance <= self._radius["apart"].quantile(within).item() + 1e-6
 
 # %% [markdown]
-# What a picture shows follows from its mode:
+# `attributes` says what a picture shows. This follows from its mode:
 
 # %%
 #| export data.picture_folders
@@ -908,7 +908,7 @@ def attributes(self: FolderPictures, x: torch.Tensor) -> torch.Tensor:
     return self.kinds.to(x.device)[self._nearest(check_batch("x", x, self.event))[0]]
 
 # %% [markdown]
-# For figures, values in [0, 1]:
+# For figures, `picture` gives values in [0, 1]:
 
 # %%
 #| export data.picture_folders
@@ -919,7 +919,7 @@ def picture(self: FolderPictures, x: torch.Tensor) -> torch.Tensor:
     return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
 # %% [markdown]
-# Many pictures take a while to read, so a bar shows the progress.
+# `_bytes_of` reads all pictures. Many of them take a while, so a bar shows the progress.
 
 # %%
 #| export data.picture_folders
@@ -934,7 +934,7 @@ def _bytes_of(rows: SampleFile) -> torch.Tensor:
     return out
 
 # %% [markdown]
-# Classes are the modes as they are. With attributes, each combination that occurs is a mode. If `attributes` names classes, each of these is a mode, and all other pictures are one mode more, `none`.
+# `_modes_of` decides what the modes are. Classes are the modes as they are. With attributes, each combination that occurs is a mode. If `attributes` names classes, each of these is a mode, and all other pictures are one mode more, `none`.
 
 # %%
 #| export data.picture_folders
@@ -996,7 +996,7 @@ def _one_attribute(found: LabelSet, name: str) -> LabelSet:
     return LabelSet(shown.long()[:, None], [name], found.notes)
 
 # %% [markdown]
-# A run that goes on after weeks should notice if its pictures have changed. Names, sizes and modes are enough for that, and take no time.
+# A run that is resumed after weeks should notice if its pictures have changed, so `_files_digest` makes a hash. Names, sizes and modes are enough for that, and take no time.
 
 # %%
 #| export data.picture_folders

@@ -832,7 +832,7 @@ def _zip_entries(archive: Path) -> Iterator[Entry]:
                 yield m.filename, m.file_size, plain, functools.partial(packed.open, m)
 
 # %% [markdown]
-# A tar file is read as a stream. The stream has a limit, since its headers may announce any size.
+# A tar file is read as a stream. The stream has a limit (`_Bounded`), since its headers may announce any size.
 
 # %%
 #| export data.archives
@@ -1066,7 +1066,7 @@ _TRAFFIC = DataSet(
     'modelab.data.frames.read_frames(find_data_set("traffic") / "frames.npz")')
 
 # %% [markdown]
-# All sets are found by name in one table. The readers, the command `modelab data` and the scripts use it.
+# `DATA_SETS` is the table in which all sets are found by name. The readers, the command `modelab data` and the scripts use it.
 
 # %%
 #| export data.catalogue
@@ -1157,7 +1157,7 @@ def cifar10(folder: str | Path | None = None,  # the data folder; default: MODEL
     return rows[:, 1:].unflatten(1, (3, 32, 32)), rows[:, 0].long()
 
 # %% [markdown]
-# The pixels stay in the file until they are used (`torch.from_file`).
+# `_rows` reads one file. The pixels stay in it until they are used (`torch.from_file`).
 
 # %%
 #| export data.cifar

@@ -217,7 +217,7 @@ def learner_edition(text: str) -> str:
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 # %% [markdown]
-# Each chapter has two editions: the learner's, and the whole.
+# Each chapter has two editions: the learner's, and the whole. `_editions` makes both.
 
 # %%
 #| export course.chapters
@@ -276,7 +276,7 @@ def _clear_way(new: Path, folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 # %% [markdown]
-# After a copy the hidden file is brought up to date.
+# After a copy, `_note_copies` brings the hidden file up to date.
 
 # %%
 #| export course.chapters
@@ -289,7 +289,7 @@ def _note_copies(folder: Path, texts: dict[Path, bytes]) -> None:
         atomic_write(folder / COPIED, (json.dumps(known, indent=1) + "\n").encode())
 
 # %% [markdown]
-# The refusal names the first three edited files.
+# If edited files would be replaced, `_refuse_edited` raises an error that names the first three.
 
 # %%
 #| export course.chapters
@@ -719,7 +719,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 [parse_setting(text) for text in ("lr=3e-4", "networks=conv", "betas=[0, 0.9]", "stop=null")]
 
 # %% [markdown]
-# There are three cases: a new job, a job that is continued from its folder, and a single checkpoint that is trained for more steps.
+# `_job` finds out what to train. There are three cases: a new job, a job that is continued from its folder, and a single checkpoint that is trained for more steps.
 
 # %%
 #| export training.launch
@@ -776,7 +776,7 @@ def _refuse_unfinished(name: str) -> None:
 
 
 # %% [markdown]
-# A path becomes the settings of `image_folder`.
+# `_set_of` gives the set: a path becomes the settings of `image_folder`, and a name stays as it is.
 
 # %%
 #| export training.launch
@@ -920,7 +920,7 @@ def _holds_data(path: Path) -> bool:
 
 
 # %% [markdown]
-# The draw from a set takes no checkpoint.
+# `_draw_data` draws from a mode set or from pictures, without a checkpoint.
 
 # %%
 #| export training.launch
@@ -931,7 +931,7 @@ def _draw_data(args: argparse.Namespace) -> torch.Tensor:
     return modes.sample(args.n, generator=generator)
 
 # %% [markdown]
-# In the folder of a job, the checkpoint of the group with the chosen seed is read.
+# `_draw_made` draws from a trained generator. In the folder of a job, it reads the checkpoint of the group that has the chosen seed.
 
 # %%
 #| export training.launch
@@ -969,7 +969,7 @@ def sample_command(args: argparse.Namespace) -> None:
 
 # %% [markdown]
 # ## `modelab`
-# The parser of the whole command line knows all subcommands by name and title, from the index. Only the one that is asked for is imported.
+# `_parser` makes the parser of the whole command line. It knows all subcommands by name and title, from the index. Only the one that is asked for is imported.
 
 # %%
 #| export
@@ -1050,7 +1050,7 @@ assert [line.endswith("shows where)") for line in said] == [bool(int(c)) for c i
 print("\n".join(said))
 
 # %% [markdown]
-# The line says which command failed, and in which process of several. With `--traceback` the traceback stands above it.
+# `_print_error` prints the line. It says which command failed, and in which process of several. With `--traceback` the traceback stands above it.
 
 # %%
 #| export
@@ -1113,7 +1113,7 @@ def _execute(argv: list[str]) -> int:
         return 2
 
 # %% [markdown]
-# A warning of the library is one line, too, without the place in the code.
+# A warning of the library is printed as one line, too, without the place in the code. `_plain_warnings` sees to that.
 
 # %%
 #| export
