@@ -6,6 +6,7 @@ the tests that need one are skipped.
 
 import hashlib
 import socket
+import sys
 import warnings
 from unittest import mock
 
@@ -175,6 +176,20 @@ def test_missing_packages_are_told_with_the_extra(name, block, extra, tmp_path, 
         feature_network(name, weights="w.pth")
     said = str(caught.value)
     assert f"'.[{extra}]' in a checkout" in said and "modelab[" not in said and "\n" not in said  # PyPI's is another's
+
+
+def test_a_torchvision_of_another_torch_is_told(tmp_path, monkeypatch):
+    finder = mock.Mock(find_spec=mock.Mock(side_effect=lambda name, *_: None if name != "timm" else raise_(RuntimeError("no operator\nx"))))
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    (tmp_path / "w.pth").touch()
+    with pytest.raises(ImportError, match=r"timm, which cannot be imported \(no operator\); torchvision must fit torch") as caught:
+        feature_network("dinov2", weights=tmp_path / "w.pth")
+    assert "pip install timm" not in str(caught.value)
+
+
+def raise_(error):
+    raise error
 
 
 def test_key_and_name_change_with_every_byte_of_the_weights(tmp_path):

@@ -204,8 +204,11 @@ def _needs(package: str, extra: str) -> Iterator[None]:
         yield
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another torch
         reason = str(error).partition("\n")[0]
+        cure = f"pip install {package}, or '.[{extra}]' in a checkout"
+        if isinstance(error, RuntimeError):
+            cure = "torchvision must fit torch: install both anew in one command"
         raise ImportError(f"features: this needs {package}, which cannot be imported ({reason}); "
-                          f"pip install {package}, or '.[{extra}]' in a checkout") from error
+                          + cure) from error
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #bf56a7fb
 def to_rgb(x: Tensor) -> Tensor:

@@ -357,7 +357,8 @@ misfit = error_message(_fill, nn.Linear(3, 2), read_weights(home / "good.pth"), 
 
 # %% [markdown]
 # The packages of these networks are large, and most people need one. So they are extras: in a checkout, `pip install '.[features]'`
-# and `pip install '.[faces]'`.
+# and `pip install '.[faces]'`. Most of them import torchvision. A torchvision that was built for another torch raises a
+# `RuntimeError`, and then installing the package again does not help.
 
 # %%
 #| export
@@ -368,13 +369,21 @@ def _needs(package: str, extra: str) -> Iterator[None]:
         yield
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another torch
         reason = str(error).partition("\n")[0]
+        cure = f"pip install {package}, or '.[{extra}]' in a checkout"
+        if isinstance(error, RuntimeError):
+            cure = "torchvision must fit torch: install both anew in one command"
         raise ImportError(f"features: this needs {package}, which cannot be imported ({reason}); "
-                          f"pip install {package}, or '.[{extra}]' in a checkout") from error
+                          + cure) from error
 
 # %%
 try:
     with _needs("no-such-package", "features"):
         import no_such_package
+except ImportError as error:
+    print(error)
+try:
+    with _needs("timm", "features"):
+        raise RuntimeError("operator torchvision::nms does not exist")
 except ImportError as error:
     print(error)
 
