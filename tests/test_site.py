@@ -1,6 +1,7 @@
 """The reading site: its pages from the stored notebooks, the copies for Colab, every local link, and the built pages."""
 
 import html
+import io
 import json
 import os
 import re
@@ -9,8 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import numpy as np
 import pytest
 from browsing import FAINT, pages_served, watch
+from matplotlib.image import imread
 from run_notebooks import notebooks, number
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -235,6 +238,34 @@ def test_the_tables_of_the_leaderboard_are_sorted_and_filtered(page, site):
     assert shown and all("r1" in text.casefold() for text in shown) and len(shown) < 5
     page.get_by_label("Show only rows with").fill("")
     assert ring.locator("tbody tr:visible").count() == len(methods) and not faults
+
+
+def contrast_of_label(screenshot: bytes) -> tuple[float, float]:
+    """Of a picture on a page: the contrast (WCAG 2) of the words below its axes with their ground, and how bright the ground is."""
+    pixels = imread(io.BytesIO(screenshot))[..., :3]
+    linear = np.where(pixels <= .03928, pixels / 12.92, ((pixels + .055) / 1.055) ** 2.4) @ [.2126, .7152, .0722]
+    below = linear[-max(8, len(linear) // 10):]
+    ground = np.median(below)
+    ratios = (np.maximum(below, ground) + .05) / (np.minimum(below, ground) + .05)
+    return float(ratios.max()), float(ground)
+
+
+@pytest.mark.parametrize("name", ["nbs/0_start/01_first_gan.html", "nbs/1_game/04_wasserstein.html", "nbs/2_inverse/04_pairwise_sets.html",
+                                  "nbs/4_evidence/06_monitor.html", "README.html"])
+def test_words_in_pictures_are_readable_in_the_dark_and_their_ground_is_not_white(page, site, name):
+    found, pictures = {}, 'article img[src$=".png"]'
+    for scheme in "light", "dark":
+        page.emulate_media(color_scheme=scheme)
+        page.goto(site + name)
+        page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; i.decoding = 'sync'; return i.decode(); }))")
+        found[scheme] = [contrast_of_label(picture.screenshot()) for picture in page.locator(pictures).all()[1:5]]
+        assert found[scheme] and min(ratio for ratio, _ in found[scheme]) > 7, found
+        assert not page.evaluate(FAINT)
+    assert all(dark < .8 * light for (_, light), (_, dark) in zip(found["light"], found["dark"]))
+    picture = page.locator(pictures).nth(1)
+    for faint in "brightness(.2)", "opacity(.2)":
+        picture.evaluate("(i, faint) => i.style.filter = faint", faint)
+        assert contrast_of_label(picture.screenshot())[0] < 4.5
 
 
 # The workflow `pages` looks at every page; elsewhere one of each kind is enough. Contrast takes axe most of its time.
