@@ -13,11 +13,12 @@ from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
 from modelab.training.board_tables import above_noise, mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, told_apart, within_noise
-from modelab.training.board_file import BoardCell, read_board_file, setting_words
+from modelab.training.board_file import BoardCell, BoardTuning, read_board_file, setting_words
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
 from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, choose_setting, plot_board, publish_board, run_board,
-                                          run_quick_board, summarise, trial_tv)
+                                          run_quick_board, summarise)
+from modelab.training.board_tuning import trial_row, trial_tv, trials_at
 from modelab.training.run import Diverged
 
 FILE = """
@@ -399,7 +400,7 @@ def test_a_tuned_board_keeps_its_trials_and_needs_no_second_one(tried, monkeypat
         assert r["setting"] == best["setting"] and not set(r["parts"]) & {n for t in r["trials"] for n in t["parts"]}
         assert best["tv"] == pytest.approx(sum(s["tv"] for p in best["parts"].values() for s in p["scores"]) / 2, abs=1e-6)
     publish_board(rows, tried)
-    assert f"| 2 | {rows[0]['setting']} |" in tried.with_suffix(".md").read_text()
+    assert f"| 2 | {rows[0]['setting']} |" in tried.with_suffix(".md").read_text() and "(the full grid, no halving)" in tried.with_suffix(".md").read_text()
     import shutil
     shutil.rmtree(tried.with_suffix(".parts"))
     monkeypatch.setattr(leaderboard, "run_part", None)  # everything is in the board
@@ -410,13 +411,68 @@ def test_a_tuned_board_keeps_its_trials_and_needs_no_second_one(tried, monkeypat
     assert run_board(tried, "cpu") == rows[2:]
 
 
+@pytest.mark.parametrize("n, part, rungs, cost", [(1, .25, [(.25, 1)], .25), (2, .25, [(.25, 2)], .5), (3, .25, [(.25, 3), (.5, 2)], 1.75), (4, .25, [(.25, 4), (.5, 2)], 2),
+                                                  (8, .25, [(.25, 8), (.5, 4), (1, 2)], 6), (16, .25, [(.25, 16), (.5, 8), (1, 4)], 12), (5, .4, [(.4, 5), (.8, 3), (1, 2)], 6.4),
+                                                  (9, 1., [(1, 9)], 9)])
+def test_the_budget_of_halving_is_declared(n, part, rungs, cost):
+    halving, plain = BoardTuning(part=part, rule="halving"), BoardTuning(part=part)
+    assert halving.rungs(n) == rungs and halving.cost(n) == pytest.approx(cost)
+    assert plain.rungs(n) == [(part, n)] and plain.cost(n) == pytest.approx(part * n)
+
+
+HALVED = TRIED.replace("[tuning]\nruns = 2", '[tuning]\nruns = 2\nrule = "halving"').replace(
+    "try = [{lr = {G = 1e-3, D = 2e-3}}, {lr = 1e-2, betas = [0.5, 0.9]}]", "try = [{lr = 1e-3}, {lr = 2e-3}, {lr = 4e-3}, {lr = 8e-3}, {lr = 1e-2}]")
+
+
+def test_halving_trains_the_better_half_longer_and_plays_the_best_of_the_last(tried):
+    tried.write_text(HALVED)
+    cell = read_board_file(tried)[0]
+    assert [[at.job.steps for at in (first, *first.longer)] for first, _ in cell.tries] == [[10, 20, 40]] * 5 and cell.tried == 5
+    assert all((at.job.seed, at.job.runs) == (100, 2) for first, _ in cell.tries for at in first.longer)
+    lr = lambda at: at.job.game["lr"]
+    known, curves = {}, {1e-3: (.1, .2, .9), 2e-3: (.5, 0, 0), 4e-3: (.3, .1, .2), 8e-3: (.2, .3, .1), 1e-2: (None, 0, 0)}
+
+    def learn(rung):
+        for trial in trials_at(cell, known, rung):
+            (name, _), = trial.parts()
+            known[name] = {"scores": [{"tv": curves[lr(trial)][rung]}] * 2, "seconds": 1.}
+        return [lr(trial) for trial in trials_at(cell, known, rung)]
+    assert learn(0) == [1e-3, 2e-3, 4e-3, 8e-3, 1e-2]
+    assert learn(1) == [1e-3, 8e-3, 4e-3] and learn(2) == [4e-3, 1e-3] and trials_at(cell, known, 3) == []  # better first; a fourth length there is not
+    assert choose_setting(cell, known).job.game["lr"] == 4e-3  # 8e-3 would be better yet, and was left out at half length
+    assert len(known) == 5 + 3 + 2
+    rows = [trial_row(trial, played.setting, known) for trial, played in cell.tries]
+    assert [r["tv at each length"] for r in rows] == [[.1, .2, .9], [.5], [.3, .1, .2], [.2, .3], [None]]
+    assert [r["tv"] for r in rows] == [.9, .5, .2, .3, None] and [len(r["parts"]) for r in rows] == [3, 1, 3, 2, 1]
+    for first, _ in cell.tries:
+        for at in (first, *first.longer):
+            known.setdefault(at.parts()[0][0], {"scores": [{"tv": .4}]})
+    equal = {name: {"scores": [{"tv": .4}]} for name in known}
+    assert choose_setting(cell, equal).job.game["lr"] == 1e-3 and [lr(t) for t in trials_at(cell, equal, 1)] == [1e-3, 2e-3, 4e-3]  # of equals the first
+
+
+def test_a_board_tuned_by_halving_says_so_and_is_not_trained_twice(tried, monkeypatch):
+    tried.write_text(HALVED)
+    heard = []
+    rows = run_board(tried, "cpu", tell=heard.append)
+    assert len(heard) == 2 * (5 + 3 + 2 + 1) + 2  # two sets; bigan has no list
+    assert [len(t["tv at each length"]) for t in rows[0]["trials"]].count(3) == 2 and rows[0]["tried"] == 5
+    assert rows[0]["setting"] == min((t for t in rows[0]["trials"] if len(t["parts"]) == 3), key=lambda t: t["tv"])["setting"]
+    publish_board(rows, tried)
+    assert "successive halving" in tried.with_suffix(".md").read_text()
+    import shutil
+    shutil.rmtree(tried.with_suffix(".parts"))
+    monkeypatch.setattr(leaderboard, "run_part", None)
+    assert run_board(tried, "cpu") == rows
+
+
 @pytest.mark.parametrize("old, new, says", [
     ("runs = 2\n\n[every", "seed = 1\n\n[every", "methods.minimax.try, setting 1: tuning.seed: expected seeds apart from the board's 0 to 1, got 1 to 4"),
     ("runs = 2\n\n[every", "rums = 2\n\n[every", "tuning: unknown 'rums', did you mean 'runs'"), ("runs = 2\n\n[every", "part = 0.0\n\n[every", "tuning.part: expected"),
     ("{lr = 1e-2,", "{steps = 9,", "try, setting 2: steps: expected a setting of the method"), ("{lr = 1e-2,", '{protocol = "pacgan",', "setting 2: protocol: expected a setting"),
     ("[sets.ring]", '[sets."a/b"]\nmodes = "ring"', "sets: expected names of letters.*'a/b'"), ("runs = 2\n\n[every", "part = 2.0\n\n[every", "part: expected"), ("{lr = 1e-2,", "{lt = 1e-2,", "try, setting 2: .*lt"),
     ("try = [", "try = [3, ", "try, setting 1: expected a table of settings, got 3"), ("depth = 1", "try = 1", "methods.bigan.try: expected a list of settings"),
-    ("width = 8", "widht = 8", "widht"), ('"linear"', '"liner"', "liner"), ("[every_method]", "[every_methods]", "did you mean 'every_method'")])
+    ("runs = 2\n\n[every", 'rule = "halve"\n\n[every', "tuning.rule: unknown 'halve', did you mean 'halving'"), ("width = 8", "widht = 8", "widht"), ('"linear"', '"liner"', "liner"), ("[every_method]", "[every_methods]", "did you mean 'every_method'")])
 def test_bad_lists_of_settings_are_refused(tried, old, new, says):
     assert old in TRIED
     tried.write_text(TRIED.replace(old, new, 1))

@@ -305,7 +305,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.picture_folders": "reads pictures from files; test_image_folder",
     "evaluation.features": "trains a network; test_imle_gan", "evaluation.traits": "takes trained samples; test_imle_gan",
     **{f"training.{name}": "works on jobs, processes and checkpoints; test_training, test_distributed, test_bench"
-       for name in "board_file board_json board_samples board_tables checkpoints commands distributed game launch leaderboard players run".split()},
+       for name in "board_file board_json board_samples board_tables board_tuning checkpoints commands distributed game launch leaderboard players run".split()},
     "training.optimiser": "settings of every game, tried with each; test_training",
     "networks.layers": "what the checked factories of networks are made of; test_networks",
     "networks.adapters": "only what `as_critic` calls; test_foreign_networks",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ class BoardCell:
     tried: Count = 1  # settings of the method that were tried before; it changes no result
     setting: str = ""  # in words, if the file has several; it changes no result
     tries: tuple[tuple[BoardCell, BoardCell], ...] = ()  # of each: its short trial, and the cell
+    longer: tuple[BoardCell, ...] = ()  # of a trial: the same setting, trained longer, if it stays
 
     def __post_init__(self):
         check_fields(self)
@@ -67,20 +69,34 @@ class BoardTuning:
     part: Share = .25  # of the steps of the board
     runs: Count = 4
     seed: Index = 100  # the first; none may be a seed of the board
+    rule: str = "all"  # all settings equally long, or "halving": the better half twice as long
 
     def __post_init__(self):
         check_fields(self)
+        check_choice("tuning.rule", self.rule, ("all", "halving"))
         if not self.part:
             raise ValueError("tuning.part: expected a share above 0, got 0")
 
-    def trial(self, job: Job) -> dict[str, Any]:
-        "The settings of the short training that stands for `job`."
+    def rungs(self, n: int) -> list[tuple[float, int]]:
+        "At which shares of the steps n settings are compared, and how many of them are left there."
+        found = [(self.part, n)]
+        while self.rule == "halving" and found[-1][1] > 2 and found[-1][0] < 1:
+            found.append((min(1., 2 * found[-1][0]), math.ceil(found[-1][1] / 2)))
+        return found
+
+    def cost(self, n: int) -> float:
+        "What comparing n settings costs, in trainings of full length with as many seeds."
+        return sum(part * left for part, left in self.rungs(n))
+
+    def trial(self, job: Job, part: float) -> dict[str, Any]:
+        "The settings of the short training that stands for `job`, with a part of its steps."
         first, last = self.seed, self.seed + self.runs
         if first < job.seed + job.runs and job.seed < last:
             raise ValueError(f"tuning.seed: expected seeds apart from the board's {job.seed} to "
                              f"{job.seed + job.runs - 1}, got {first} to {last - 1}")
-        return {"steps": max(1, round(self.part * job.steps)), "runs": self.runs,
+        return {"steps": max(1, round(part * job.steps)), "runs": self.runs,
                 "seed": first, "group": self.runs}
+
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #034e86c8
 def read_board_file(path: str | Path) -> list[BoardCell]:
@@ -149,9 +165,11 @@ def _tried(method: str, own: dict, tries: list, name: str, where: dict, top: dic
                 raise ValueError(f"{key}: expected a setting of the method; this one is the same "
                                  "for all that are tried")
             cell = _cell(method, {**own, **more}, name, where, top)
-            trial = {**own, **more, **tuning.trial(cell.job)}
+            first, *longer = (
+                _cell(method, {**own, **more, **tuning.trial(cell.job, part)}, name, where, top)
+                for part, _ in tuning.rungs(len(tries)))
             cell = dataclasses.replace(cell, setting=setting_words(more), tried=len(tries))
-            pairs.append((_cell(method, trial, name, where, top), cell))
+            pairs.append((dataclasses.replace(first, longer=tuple(longer)), cell))
         except (ValueError, TypeError) as error:
             raise ValueError(f"methods.{method}.try, setting {i}: {error}") from None
     if not pairs:

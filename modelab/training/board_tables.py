@@ -111,7 +111,8 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
                    pictures: Mapping[str, tuple[str, str]] | None = None,  # of a set: file, text
                    ) -> str:
     "The board as Markdown: a table per set, with what a perfect generator and noise score."
-    lines = [f"# {title}", "", BOARD_NOTE, *_rank_lines(rows), *_noise_lines(rows)]
+    lines = [f"# {title}", "", BOARD_NOTE, *_tuning_lines(rows), *_rank_lines(rows),
+             *_noise_lines(rows)]
     for name, own in order_rows(rows):
         n = own[0]["n_modes"]
         head = f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}"
@@ -123,6 +124,17 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
             file, text = pictures[name]
             lines += ["", f"![{text}]({file})"]
     return "\n".join(lines) + "\n"
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #bb99168b
+def _tuning_lines(rows: Sequence[dict]) -> list[str]:
+    "How the settings of the methods were compared; nothing if none were."
+    trials = [trial for row in rows for trial in row.get("trials", [])]
+    if not trials:
+        return []
+    halved = any("tv at each length" in trial for trial in trials)
+    return ["", "Settings were compared by successive halving: on each set the better half was "
+            "trained longer." if halved else "On each set all settings of a method were trained "
+            "equally long and compared once (the full grid, no halving)."]
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #13dbd2a7
 def _line(cells: Sequence[str]) -> str:

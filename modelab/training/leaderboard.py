@@ -32,15 +32,15 @@ from .board_file import BoardCell, read_board_file
 from .board_json import board_json, board_rows
 from .board_samples import pack_samples, plot_board_samples
 from .board_tables import board_markdown, order_rows, plot_board
+from .board_tuning import choose_setting, trial_row, trials_at
 from .checkpoints import list_checkpoints
 from .distributed import (Checkpoints, handle_sigterm, Job,
                                           ranks_from_environment, train_group)
 from .run import Diverged, Run
 
 # %% auto #0
-__all__ = ['BOARD_MEASURES', 'MOST', 'finite_or_none', 'finished_part', 'run_part', 'run_board', 'trial_tv', 'choose_setting',
-           'part_line', 'board_path', 'board_row', 'trial_row', 'summarise', 'publish_board', 'quick_cell',
-           'run_quick_board']
+__all__ = ['BOARD_MEASURES', 'MOST', 'finite_or_none', 'finished_part', 'run_part', 'run_board', 'part_line', 'board_path',
+           'board_row', 'summarise', 'publish_board', 'quick_cell', 'run_quick_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
@@ -207,7 +207,9 @@ def run_board(path: str | Path,  # the file
 
     def done(cells: Iterable[BoardCell]) -> dict[str, dict]:
         return _finished(list(cells), board, folder, device, every, tell)
-    trials = done(trial for cell in cells for trial, _ in cell.tries)
+    trials, rung = {}, 0
+    while wanted := [trial for cell in cells for trial in trials_at(cell, trials, rung)]:
+        trials, rung = trials | done(wanted), rung + 1
     chosen = [choose_setting(cell, trials) for cell in cells]
     results = done(chosen) | trials
     return [board_row(cell, results) for cell in chosen]
@@ -231,21 +233,6 @@ def _finished(cells: Sequence[BoardCell], board: dict, folder: Path, device: str
             time.sleep(.5)  # others hold all that is left
         waiting = left
     return results
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2ef9c8cd
-def trial_tv(trial: BoardCell, results: dict[str, dict]) -> float:
-    "Mean TV over the seeds of a trial; infinite if it diverged."
-    scores = [score["tv"] for name, _ in trial.parts()
-              for score in results[name].get("scores", [{"tv": None}])]
-    return math.inf if None in scores else statistics.fmean(scores)
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #eeb73033
-def choose_setting(cell: BoardCell, results: dict[str, dict]) -> BoardCell:
-    "The cell with the setting whose trial was best; a cell without a list `try` as it is."
-    if not cell.tries:
-        return cell
-    _, best = min(cell.tries, key=lambda pair: trial_tv(pair[0], results))
-    return dataclasses.replace(best, tries=cell.tries)
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #75c88d01
 def part_line(cell: BoardCell, seeds: range, result: dict) -> str:
@@ -292,13 +279,6 @@ def board_row(cell: BoardCell, results: dict[str, dict]) -> dict[str, Any]:
             "seconds to reach": _to_reach(scores, seconds, job),
             "megabytes": measured.get("megabytes"), "parts": parts,
             "trials": [trial_row(trial, c.setting, results) for trial, c in cell.tries]}
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #58929bab
-def trial_row(trial: BoardCell, setting: str, results: dict[str, dict]) -> dict[str, Any]:
-    "A setting that was tried: its words, its mean TV (None if it diverged) and its parts."
-    return {"setting": setting, "tv": finite_or_none(trial_tv(trial, results)),
-            "parts": {name: {k: v for k, v in results[name].items() if k != "samples"}
-                      for name, _ in trial.parts()}}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2c9418b3
 def _to_reach(scores: Sequence[dict], seconds: float, job: Job) -> float | None:
