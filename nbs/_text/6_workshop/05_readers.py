@@ -10,7 +10,30 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
 #
-# The first part is for everybody who has samples in files: the audit ([4.2](../4_evidence/02_audit.ipynb)) and the command line read them with it. The second part reads the files of MNIST.
+# This chapter is for everybody who has samples in files, and for contributors who add a format. The audit ([4.2](../4_evidence/02_audit.ipynb)) and the command line read files with the functions below. Most users need one of these calls:
+#
+# ```python
+# from modelab.data.readers import open_samples, read_samples
+# from modelab.data.matching import match_sources
+#
+# x = read_samples("samples.npz")                  # all examples as one tensor; pictures in [0, 1]
+# file = open_samples("photos/", size=64)          # a folder, read when examples are asked for
+# file.shape, file.notes, file.labels              # the shape, what was converted, labels if any
+# (real, made), notes = match_sources(open_samples("train.zip"), file)    # one shape and one scale
+# ```
+#
+# | You have | Section |
+# |---|---|
+# | a folder of pictures, a `.zip` or a `.tar` | Pictures in folders; Archives |
+# | a table, `.csv` or `.tsv` | Tables |
+# | labels, in a file or by sub-folders | Labels |
+# | `.npy`, `.npz`, `.pt`, `.safetensors` | Arrays; Pictures in arrays |
+# | a folder of the library `datasets`, or `.parquet` | Hugging Face |
+# | samples and training data of different sizes or ranges | Two sources that do not match |
+# | features that take long to compute | Keep what was computed |
+# | MNIST or Fashion-MNIST | MNIST from its four files |
+#
+# The next cells only name the modules and their imports.
 
 # %%
 #| default_exp data.readers
@@ -261,7 +284,7 @@ folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## A file that runs a program
-# A `.npy` file may hold Python objects. They are stored as a pickle, and a pickle may call any function when it is loaded. The one below only prints a line. A file from somebody else could delete your files.
+# A `.npy` file may hold Python objects. They are stored as a *pickle*, Python's format for objects, and a pickle may call any function when it is loaded. The one below only prints a line. A file from somebody else could delete your files.
 
 # %%
 class Surprise:
@@ -274,10 +297,10 @@ np.save(folder / "surprise.npy", np.array([Surprise()], dtype=object))
 np.load(folder / "surprise.npy", allow_pickle=True);
 
 # %% [markdown]
-# So no reader here loads objects: NumPy files are read without pickles, and `.pt` files with `weights_only=True`, which builds tensors and nothing else. A pickle under another name is no picture and no table, and is refused too.
+# So no reader here loads objects. NumPy files are read without pickles, and `.pt` files with `weights_only=True`, which refuses objects that could run code. A pickle under another name is not a picture or a table, so it is refused too.
 #
 # ## What a reader returns
-# Each reader below returns `FoundRows`: the shape of all examples, and a function from an array of indices to those examples. The rest is what the files say beside the numbers. `notes` holds plain sentences: what was converted, resized or left out.
+# Each reader below returns `FoundRows`: the shape of all examples, and a function from an array of indices to those examples. The other fields hold what else the files say, such as names and labels. `notes` holds plain sentences: what was converted, resized or left out.
 
 # %%
 #| export data.rows
@@ -293,7 +316,7 @@ class FoundRows:
     table: dict[str, list[str]] | None = None  # the columns, where the file is a table
 
 # %% [markdown]
-# If a reader fails, for whatever reason, the error names the file. NumPy's own error for a pickle recommends to load it in spite of the risk, and torch's error for a text is a long list of types. Both are replaced.
+# `readable` calls a reader. If the reader fails, for whatever reason, the error names the file. NumPy's own error for a pickle names the option that would load it, and torch's error for an array of text is a long list of types. Both are replaced.
 
 # %%
 #| export data.rows
@@ -313,7 +336,7 @@ def readable(path: Path | str, read: Callable) -> Any:
         raise ValueError(f"{path}: not readable as examples: {reason}") from error
 
 # %% [markdown]
-# Files are taken in natural order: 1, 2, 10, as people number them, not 1, 10, 2. Labels in the order of the files depend on it.
+# Files are taken in natural order: 1, 2, 10, as people number them, and not 1, 10, 2. `natural_key` sorts in this order. If labels are listed in the order of the files, they depend on it.
 
 # %%
 #| export data.rows
@@ -326,7 +349,7 @@ def natural_key(name: str) -> tuple:
 assert sorted(["10.png", "2.png", "1.png"], key=natural_key) == ["1.png", "2.png", "10.png"]
 
 # %% [markdown]
-# A long list of names in a message is cut after a few names. The number of the others follows.
+# `first_few` shortens a long list of names in a message: a few names, and the number of the others.
 
 # %%
 #| export data.rows
@@ -337,14 +360,14 @@ def first_few(names: Sequence[str], most: int = 8) -> str:
 
 # %% [markdown]
 # ## Pictures in folders
-# A folder of pictures is what most people have. Pillow reads the files. It is an extra, so the error says how to install it.
+# Pillow reads picture files. It is an optional package. If it is missing, the error says how to install it. These endings are read:
 
 # %%
 #| export data.image_files
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 # %% [markdown]
-# Pillow is imported when the first picture is opened.
+# `_pillow` imports it when the first picture is opened.
 
 # %%
 #| export data.image_files
@@ -359,7 +382,7 @@ def _pillow() -> Any:
 
 # %% [markdown]
 # ### One picture
-# Grey pictures may have 1, 8 or 16 bits. 16 bits are divided by 65,535, not by 255. A picture of floats must be in [0, 1] already.
+# Grey pictures may have 1, 8 or 16 bits. `_deep_grey` reads those of 16 bits, which are divided by 65,535 and not by 255, and those of floats, which must be in [0, 1] already.
 
 # %%
 #| export data.image_files
@@ -372,7 +395,7 @@ def _deep_grey(image: Any) -> np.ndarray:
     return x / top
 
 # %% [markdown]
-# A picture with an alpha channel has colours at invisible places. Sprites may even hold their shape in alpha alone. So the picture is put on a grey background, and the visible picture is measured.
+# A picture with an alpha channel (transparency) also has colours where it is invisible. In some pictures only the alpha channel shows the shape. So `lay_on_ground` puts the picture on a grey background, and what is visible is measured.
 
 # %%
 #| export data.image_files
@@ -383,7 +406,7 @@ def lay_on_ground(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
     return x[..., :3, :, :] * alpha + np.float32(background) * (1 - alpha)
 
 # %% [markdown]
-# `decode_picture` turns one file into numbers in [0, 1], channels first. Cameras store how they were held in EXIF; the picture is turned upright.
+# `decode_picture` turns one file into numbers in [0, 1], channels first. Cameras store their orientation in EXIF, a block of data in the file. The picture is turned upright.
 
 # %%
 #| export data.image_files
@@ -403,7 +426,7 @@ def decode_picture(file: IO[bytes], background: float = .5) -> np.ndarray:
     return lay_on_ground(x, background) if alpha else x
 
 # %% [markdown]
-# Many grey sets are stored as RGB with three equal channels, so the mode of a file does not say whether it shows colour. JPEG rounds each channel by itself; a difference of two steps of 255 is no colour there.
+# Many grey sets are stored as RGB with three equal channels. So the format of a file does not say whether the picture is in colour: `shows_colour` compares the channels. JPEG rounds each channel by itself. There, a difference of up to two of the 255 steps does not count as colour.
 
 # %%
 #| export data.image_files
@@ -415,7 +438,7 @@ def shows_colour(x: np.ndarray,  # (channels, height, width) in [0, 1]
 
 # %% [markdown]
 # ### What the head of a file says
-# Before any work the whole folder is looked at once. `Head` keeps what is needed of each file.
+# A picture file begins with a *head*: its format, size and kind of pixels. Before any work all files of a folder are inspected once. `Head` keeps what is needed of each file.
 
 # %%
 #| export data.image_files
@@ -432,7 +455,7 @@ class Head:
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)  # in bytes, if kept
 
 # %% [markdown]
-# Only the head is read here. A side that EXIF turns is exchanged; for TIFF, Pillow has done that.
+# `read_head` reads the head only. If EXIF turns the picture by a quarter, height and width are exchanged. For TIFF, Pillow has done that already.
 
 # %%
 #| export data.image_files
@@ -450,7 +473,7 @@ def read_head(file: IO[bytes]) -> Head:
                     None if alpha or image.mode[0] not in "1LIF" else False)
 
 # %% [markdown]
-# A file that was cut off may have a good head. Small pictures are decoded in full, which is cheap; if bytes hold them without loss, they are kept, so that no picture is decoded twice. Of large ones, PNG is proven by its checksums, and the others by how their files end; where the end looks wrong, the picture is decoded.
+# A file that was cut off may still have a good head, so `inspect_picture` looks for damage. Small pictures, of up to 16,384 pixels, are decoded in full, which is fast. If bytes hold their values without loss, the bytes are kept, so that these pictures are not decoded again. For large pictures a faster test is used. PNG files have checksums. JPEG and GIF files must have the right bytes at the end. In all other cases a large picture is decoded, too.
 
 # %%
 #| export data.image_files
@@ -478,7 +501,7 @@ def inspect_picture(file: IO[bytes], background: float = .5) -> Head:
 
 # %% [markdown]
 # ### Files by name
-# A folder and an archive are read by the same code. Both are `Members`: names, and a function that opens one. Names that begin with a dot are the system's, such as `.DS_Store`.
+# A folder and an archive are read by the same code. Both become `Members`: names, and a function that opens the file of one name.
 
 # %%
 #| export data.image_files
@@ -494,7 +517,7 @@ class Members:
         return [name for name in self.names if os.path.splitext(name)[1].lower() in SUFFIXES]
 
 # %% [markdown]
-# Sub-folders are read too, and links to folders, each folder once.
+# `folder_members` finds the files of a folder. Sub-folders and links to folders are read too, each folder once. Names that begin with a dot, such as `.DS_Store`, belong to the system and are left out.
 
 # %%
 #| export data.image_files
@@ -512,7 +535,7 @@ def folder_members(path: Path) -> Members:
     return Members(path, sorted(found, key=natural_key), lambda name: open(path / name, "rb"))
 
 # %% [markdown]
-# All files are looked at in one pass, so that all damaged ones are named at once. A bar shows the progress in a terminal. `KEPT_BYTES` bounds what is kept of small pictures.
+# All files are inspected in one pass, so that one error can name all damaged ones. A bar shows the progress in a terminal. At most `KEPT_BYTES` of decoded small pictures are kept:
 
 # %%
 #| export data.image_files
@@ -520,7 +543,7 @@ KEPT_BYTES = 1 << 26
 
 
 # %% [markdown]
-# What is beyond it is decoded again when it is read.
+# `_inspect_all` makes this pass. Small pictures beyond the limit are decoded again when they are read.
 
 # %%
 #| export data.image_files
@@ -545,7 +568,7 @@ def _inspect_all(members: Members, names: list[str], background: float,
     return heads, bad
 
 # %% [markdown]
-# An empty file gets an error of its own.
+# An empty file gets its own message. `_length` finds such files.
 
 # %%
 #| export data.image_files
@@ -558,7 +581,7 @@ def _length(members: Members, name: str) -> int:
         return 0
 
 # %% [markdown]
-# Damaged files are refused, and the error names all of them. With `skip_bad` they are left out.
+# `_refuse_bad` refuses damaged files. The error names the first 20 of them, and counts the others. With `skip_bad` they are left out, and a note says so.
 
 # %%
 #| export data.image_files
@@ -574,7 +597,7 @@ def _refuse_bad(bad: dict[str, str], total: int, skip_bad: bool) -> list[str]:
     return [f"{said}; left out."]
 
 # %% [markdown]
-# A set is in colour if any of its files shows colour. The first file alone must not decide: one grey picture at the beginning would hide all hues. The search ends at the first colour.
+# A set is in colour if any of its files shows colour. The first file alone must not decide, since it may be the only grey one. `_any_colour` stops at the first picture with colour.
 
 # %%
 #| export data.image_files
@@ -593,7 +616,7 @@ def _any_colour(members: Members, heads: dict[str, Head], background: float,
     return False
 
 # %% [markdown]
-# Pictures of several sizes are brought to one: the one that is asked for, or the most common one.
+# Pictures of several sizes are brought to one size: the size that is asked for, or the most common one. A size may have at most this many pixels:
 
 # %%
 #| export data.image_files
@@ -601,7 +624,7 @@ MOST_PIXELS = 1 << 24  # of one picture; three channels of so many take 400 MB i
 
 
 # %% [markdown]
-# A size that would not fit into memory is refused before any picture is read.
+# `check_size` refuses a larger size, and anything that is no size, before any picture is read.
 
 # %%
 #| export data.image_files
@@ -618,7 +641,7 @@ def check_size(size: Any) -> tuple[int, int] | None:
     return height, width
 
 # %% [markdown]
-# A note says what was done to the sizes, and how many pictures have which size.
+# `_common_size` chooses the size. A note says how many pictures had which other size, and what was done to them.
 
 # %%
 #| export data.image_files
@@ -636,7 +659,7 @@ def _common_size(heads: dict[str, Head], size: tuple[int, int] | None,
     return target
 
 # %% [markdown]
-# The one way in which pictures are resized here: the largest middle part with the aspect of the target, then Pillow's bicubic filter, which widens with the scale and so does not alias. Each channel is resized as floats, without rounding to bytes.
+# `fit_picture` resizes one picture. It takes the largest part around the centre that has the aspect ratio of the target. Then it uses Pillow's bicubic filter. This filter is antialiased: when a picture is made smaller, it averages over more pixels. Each channel is resized as floats, without rounding to bytes.
 
 # %%
 #| export data.image_files
@@ -657,7 +680,7 @@ def fit_picture(x: np.ndarray,  # (channels, height, width), float32, as a rule 
     return found.clip(min(0, x.min()), max(1, x.max()))  # bicubic weights overshoot
 
 # %% [markdown]
-# A note reports each conversion in one sentence.
+# `_conversions` writes one sentence about each kind of conversion.
 
 # %%
 #| export data.image_files
@@ -681,7 +704,7 @@ def _conversions(heads: dict[str, Head], colour: bool, background: float) -> lis
     return [f"{n:,} of {len(all_heads):,} pictures {what}." for what, n in said.items() if n]
 
 # %% [markdown]
-# This function reads a whole folder or archive. So far only heads and small pictures were decoded. The other examples are decoded when they are needed.
+# `read_pictures` reads a whole folder or archive. It inspects all files, and decodes the larger pictures when they are needed.
 
 # %%
 #| export data.image_files
@@ -712,7 +735,7 @@ def read_pictures(members: Members, names: list[str] | None = None, *, size: Any
     return FoundRows((len(names), 3 if colour else 1, *target), take, names, notes=notes)
 
 # %% [markdown]
-# If a folder has no pictures, the error says what it holds instead.
+# If a folder has no pictures, the error of `_check_pictures` says what it holds instead.
 
 # %%
 #| export data.image_files
@@ -725,7 +748,7 @@ def _check_pictures(members: Members, names: list[str] | None) -> list[str]:
     return names
 
 # %% [markdown]
-# A picture that was not kept is decoded when it is asked for.
+# `_decoded` decodes a picture that was not kept.
 
 # %%
 #| export data.image_files
@@ -738,7 +761,7 @@ def _decoded(members: Members, name: str, background: float) -> np.ndarray:
         raise ValueError(f"{name}: {error}") from error
 
 # %% [markdown]
-# This function gives one example in the form of all examples.
+# `_as_others` gives one picture the channels and the size of all examples.
 
 # %%
 #| export data.image_files
@@ -748,7 +771,7 @@ def _as_others(x: np.ndarray, colour: bool, size: tuple[int, int]) -> np.ndarray
     return fit_picture(x, size)
 
 # %% [markdown]
-# **Check.** A folder as it may be: a grey picture first, a colour one with an alpha channel, a deep grey one of another size, and a `.JPEG`. The damaged file is named.
+# **Check.** A folder with four kinds of pictures: a grey one, a colour one with an alpha channel, a grey one of 16 bits and another size, and a `.JPEG`. Then two damaged files are added, and the error names both.
 
 # %%
 from PIL import Image
@@ -773,14 +796,14 @@ error_message(read_pictures, folder_members(folder / "mixed"), progress=False)
 
 # %% [markdown]
 # ## Archives
-# A name in an archive may be `../../.bashrc`. Nothing is written to disk here, so names are labels and no paths. A member may also announce little and unpack to gigabytes, so it is read up to a limit.
+# A name in an archive may be `../../.bashrc`. A program that unpacks such an archive could overwrite that file. Here, no member is written to disk under its name, so a name can do no harm. A member may also unpack to more bytes than it announces, even to gigabytes. So it is read up to a limit.
 
 # %%
 #| export data.archive_members
 MEMBER_BYTES = 1 << 29  # a member that unpacks to more is refused
 
 # %% [markdown]
-# Hidden names and folders that macOS adds are left out, as in folders.
+# `_visible` leaves out hidden names and the folders that macOS adds, as for folders.
 
 # %%
 #| export data.archive_members
@@ -792,7 +815,7 @@ def _visible(names: list[str]) -> list[str]:
     return sorted(kept, key=natural_key)
 
 # %% [markdown]
-# A zip archive gives any member at once.
+# `zip_members` lists a zip archive. Any member of it can be read by itself.
 
 # %%
 #| export data.archive_members
@@ -810,7 +833,7 @@ def zip_members(path: Path) -> Members:
     return Members(path, _visible(list(sizes)), read)
 
 # %% [markdown]
-# A tar archive that is packed as a whole can be read from its beginning only. It is unpacked once into a nameless file, which vanishes with the process.
+# A compressed tar archive can only be read from its beginning. `_plain_tar` decompresses it once, into a temporary file without a name, which is gone when the process ends.
 
 # %%
 #| export data.archive_members
@@ -832,7 +855,7 @@ def _plain_tar(path: Path) -> IO[bytes]:
     return plain
 
 # %% [markdown]
-# Only plain files count: a link in a tar archive could point out of it.
+# `tar_members` lists a tar archive. Only plain files are taken: a link in a tar archive could point to a file outside of it.
 
 # %%
 #| export data.archive_members
@@ -848,7 +871,7 @@ def tar_members(path: Path) -> Members:
     return Members(path, _visible(list(found)), read)
 
 # %% [markdown]
-# **Check.** A zip with a name that leads out of it is read as any other, and nothing is written.
+# **Check.** A zip archive with a name that leads out of its folder is read like any other.
 
 # %%
 import zipfile
@@ -860,9 +883,9 @@ read_pictures(zip_members(folder / "two.zip"), progress=False).names
 
 # %% [markdown]
 # ## Tables
-# A table has columns of numbers and columns of words. Distances need numbers in one unit, so numbers are standardised and words become columns of 0 and 1. How is learned from the reference alone and used for the samples too: if each were standardised by itself, a generator that makes everything twice as large would look right.
+# A table has columns of numbers and columns of words. A distance needs numbers in one unit. So numbers are standardised, and each word becomes a column of 0 and 1 (one-hot). The mean, the standard deviation and the list of words come from the reference alone, and are used for the samples too. If the samples were standardised by their own numbers, a generator that makes everything twice as large would look right.
 #
-# The text comes first. A pickle or another binary file under the name `.csv` is refused.
+# `plain_text` decodes the file. A pickle or another binary file under the name `.csv` is refused.
 
 # %%
 #| export data.tables
@@ -878,7 +901,7 @@ def plain_text(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 # %% [markdown]
-# The oldest kind of pickle is written in letters. It is recognised by its structure, without running it.
+# The oldest kind of pickle consists of letters, like a text. `_is_pickle` recognises it by its structure, without running it.
 
 # %%
 #| export data.tables
@@ -891,7 +914,7 @@ def _is_pickle(data: bytes) -> bool:
     return last.name == "STOP"
 
 # %% [markdown]
-# Python's own reader of such files knows quoted cells, which may hold separators and line breaks.
+# `_rows` uses Python's own reader of such files. It understands quoted cells, which may hold separators and line breaks.
 
 # %%
 #| export data.tables
@@ -900,7 +923,7 @@ def _rows(text: str, mark: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""), delimiter=mark)
 
 # %% [markdown]
-# The separator is a comma, a tab, a semicolon or a bar: one that cuts all lines into equally many cells, as many as possible.
+# `read_cells` finds the separator: a comma, a tab, a semicolon or a bar. It takes the one that divides all lines into the same number of cells, as many as possible.
 
 # %%
 #| export data.tables
@@ -928,14 +951,14 @@ def read_cells(data: bytes, delimiter: str | None = None) -> list[list[str]]:
     return rows
 
 # %% [markdown]
-# A cell is a number if Python can read it as one. Some words, such as `nan` and `null`, mean a missing value.
+# A cell is a number if Python can read it as one. Some words, such as `nan` and `null`, mean a missing value:
 
 # %%
 #| export data.tables
 MISSING_CELLS = {"", "na", "n/a", "nan", "null", "none", "?", "-", "<na>"}
 
 # %% [markdown]
-# If semicolons separate the cells, a comma may be the decimal point.
+# `_number` reads one cell. In many countries a comma is the decimal point, as in `1,5`. This is understood, too.
 
 # %%
 #| export data.tables
@@ -951,7 +974,7 @@ def _number(cell: str) -> float | None:
     return float(cell.replace(",", ".")) if comma else None
 
 # %% [markdown]
-# The first row is a header unless it holds a number or the name of a picture.
+# `has_header` says whether the first row names the columns. It does unless it holds a number or the name of a picture.
 
 # %%
 #| export data.tables
@@ -961,7 +984,7 @@ def has_header(rows: list[list[str]]) -> bool:
                    for cell in rows[0])
 
 # %% [markdown]
-# A column without a name, or `Unnamed: 0`, at the beginning is what pandas writes for its index.
+# `table_columns` divides the table into columns with names. pandas writes its index as a first column without a name. Such a first row is a header as well.
 
 # %%
 #| export data.tables
@@ -977,7 +1000,7 @@ def table_columns(rows: list[list[str]]) -> dict[str, list[str]]:
     return {name: [row[i] for row in rows[named:]] for i, name in enumerate(names)}
 
 # %% [markdown]
-# `TableEncoder` says how each column becomes numbers.
+# `TableEncoder` stores how each column becomes numbers.
 
 # %%
 #| export data.tables
@@ -999,7 +1022,7 @@ class TableEncoder:
 MOST_KINDS = 100  # values with a column of their own, for each column of words
 
 # %% [markdown]
-# What kind is a column? Numbers, if every cell is one. Whole numbers with few values, each of them many times, are a code such as 1 for teacher: between codes there is no distance, so they are taken as words.
+# `_column_kind` decides whether a column holds numbers or words. If every cell is a number, it holds numbers. There is one exception: whole numbers with at most 12 values, each of them ten times or more on average, are probably codes, such as 1 for teacher. The difference of two codes means nothing, so they are taken as words. Columns of many different texts, and columns that only number the rows, are left out.
 
 # %%
 #| export data.tables
@@ -1020,7 +1043,7 @@ def _column_kind(name: str, cells: Sequence[str]) -> str:
     return "kinds" if whole and distinct <= 12 and len(known) >= 10 * distinct else "numbers"
 
 # %% [markdown]
-# `TableEncoder.fit` learns from the reference. Of the other tables it takes only whether a column has gaps or values that the reference has not: these get a column of their own.
+# `TableEncoder.fit` learns the encoding from the reference. In the other tables it only looks for missing cells, and for values that the reference does not have. Each of the two gets a column of its own.
 
 # %%
 #| export data.tables
@@ -1049,7 +1072,7 @@ def fit(cls: TableEncoder, columns: dict[str, list[str]],  # of the reference
     return table
 
 # %% [markdown]
-# Is `1,000` one or a thousand? Beside whole numbers nobody can tell, so such a column is refused. So are numbers that float32 cannot hold.
+# In a column with whole numbers, `1,000` may mean one or a thousand. `_check_cells` refuses such a column. It also refuses infinity, and numbers above $10^{30}$, which are too large for float32 computations.
 
 # %%
 #| export data.tables
@@ -1068,7 +1091,7 @@ def _check_cells(name: str, cells: Sequence[str]) -> np.ndarray:
     return values
 
 # %% [markdown]
-# Mean and spread leave missing cells out. A column that is constant is only moved to zero.
+# `_spread` gives the mean and the standard deviation of a column, without missing cells. A constant column has no spread. It becomes zero.
 
 # %%
 #| export data.tables
@@ -1079,7 +1102,7 @@ def _spread(name: str, cells: Sequence[str]) -> tuple[float, float]:
     return float(values.mean()), spread if spread > 1e-12 * max(1, abs(values).max()) else 1.
 
 # %% [markdown]
-# Every table is looked at before any is encoded, so that all get the same columns.
+# `_look_at` looks for gaps and new values in all tables, before any table is encoded. So all of them get the same columns.
 
 # %%
 #| export data.tables
@@ -1104,7 +1127,7 @@ def _look_at(self: TableEncoder, tables: Sequence[dict[str, list[str]]]) -> None
                                    "most frequent have a column each, the others share one.")
 
 # %% [markdown]
-# The names of the encoded columns tell what each is.
+# `column_names` names the encoded columns.
 
 # %%
 #| export data.tables
@@ -1114,7 +1137,7 @@ def column_names(self: TableEncoder) -> list[str]:
     return [name for name, _ in self._encoded({})]
 
 # %% [markdown]
-# One column after the other. A missing number becomes the mean, zero, and is marked in a column of its own.
+# `_encoded` gives the encoded columns one after the other. A missing number becomes zero, which is the mean, and is marked in a column of its own.
 
 # %%
 #| export data.tables
@@ -1141,7 +1164,7 @@ def _encoded(self: TableEncoder,
             yield f"{name} = another value", ~(seen | absent)
 
 # %% [markdown]
-# `encode` checks the columns by name, so their order does not matter.
+# `encode` encodes a table. It finds the columns by name, so their order does not matter.
 
 # %%
 #| export data.tables
@@ -1163,7 +1186,7 @@ def encode(self: TableEncoder, columns: dict[str, list[str]]) -> np.ndarray:
     return np.stack([np.asarray(x, np.float32) for _, x in self._encoded(columns)], 1)
 
 # %% [markdown]
-# A note says how the columns were encoded.
+# `notes` says in sentences how the columns were encoded.
 
 # %%
 #| export data.tables
@@ -1183,7 +1206,7 @@ def notes(self: TableEncoder) -> list[str]:
     return said + self.unlike
 
 # %% [markdown]
-# `read_table` makes rows of columns. By itself a table is encoded by its own numbers; `match_sources` encodes several by the reference's.
+# `read_table` makes examples of a table. A single table is encoded by its own mean and standard deviation. `match_sources` encodes several tables by those of the reference.
 
 # %%
 #| export data.tables
@@ -1197,7 +1220,7 @@ def read_table(columns: dict[str, list[str]], table: TableEncoder | None = None)
     return FoundRows(x.shape, lambda index: x[index], notes=own.notes(), table=columns)
 
 # %% [markdown]
-# A file is read once, as a table has no index.
+# `table_file` reads a table from a file. The whole file is read, since a text has no index by which single rows could be found.
 
 # %%
 #| export data.tables
@@ -1207,7 +1230,7 @@ def table_file(path: Path) -> FoundRows:
     return read_table(table_columns(read_cells(path.read_bytes(), mark)))
 
 # %% [markdown]
-# **Check.** Ages, a job in words with a gap. The samples are encoded by the reference: their ages are 2 spreads above its mean.
+# **Check.** The reference has a column of ages and a column of jobs with one missing cell. The sample is encoded by the reference: its age is two standard deviations above the mean of the reference. A table with other columns is refused.
 
 # %%
 people = {"age": ["30", "50", "40", "40"], "job": ["baker", "smith", "", "baker"]}
@@ -1218,7 +1241,7 @@ table.column_names, error_message(table.encode, {"age": ["3"], "Job": ["smith"]}
 
 # %% [markdown]
 # ## Labels
-# Labels are words or numbers. Words are numbered in natural order, and `label_names` keeps them. A table of 0 and 1 with several columns holds attributes.
+# Labels are words or numbers. Words are numbered in natural order, and `label_names` keeps them. A table with several columns of 0 and 1 holds *attributes*: traits that an example has or has not. A `LabelSet` holds either kind.
 
 # %%
 #| export data.labels
@@ -1229,7 +1252,7 @@ class LabelSet(NamedTuple):
     notes: list[str]
 
 # %% [markdown]
-# Each label is the place of its name in the list of names, so `label_names[labels[i]]` is what the file said.
+# `class_labels` makes classes of words or numbers. Each label is the index of its name in the list of names, so `label_names[labels[i]]` is what the file said.
 
 # %%
 #| export data.labels
@@ -1244,7 +1267,7 @@ def class_labels(values: Sequence[Any], names: Sequence[str] | None = None) -> L
     return LabelSet(torch.tensor([place[word] for word in words], dtype=torch.int64), known, [])
 
 # %% [markdown]
-# Arrays of labels hold classes, one-hot rows or attributes. Other numbers are no labels.
+# `encode_labels` reads an array of labels: classes, one-hot rows or attributes. Other numbers are refused.
 
 # %%
 #| export data.labels
@@ -1269,7 +1292,7 @@ def encode_labels(x: np.ndarray, names: Sequence[str] | None = None) -> LabelSet
     return LabelSet(torch.from_numpy(x), names, [])
 
 # %% [markdown]
-# Tables of labels name files in many ways: with folders, without folders, without the ending. All are understood if they point to one file.
+# Tables of labels name files in several ways: with folders, without folders, without the ending. `_keys` lists all names of a file. A name that several files have stands for none of them.
 
 # %%
 #| export data.labels
@@ -1283,7 +1306,7 @@ def _keys(names: Sequence[str]) -> dict[str, int | None]:
     return found | {name: i for i, name in enumerate(names)}
 
 # %% [markdown]
-# Each row of such a table is put to its file.
+# `_by_name` finds the row of each file.
 
 # %%
 #| export data.labels
@@ -1305,7 +1328,7 @@ def _by_name(files: Sequence[str], names: Sequence[str]) -> tuple[list[int], lis
     return [row_of[i] for i in range(len(names))], notes
 
 # %% [markdown]
-# Which column names the files? One that is called so, or one whose cells are names of files.
+# `_file_column` finds the column with the names of files. It tries columns with a usual name first, such as `file_name`. At least half of the cells must be names of files.
 
 # %%
 #| export data.labels
@@ -1322,7 +1345,7 @@ def _file_column(columns: dict[str, list[str]], names: Sequence[str]) -> str | N
     return None
 
 # %% [markdown]
-# Which columns are the labels? The only other one, one that is called so, or all others if they hold 0 and 1. A column that mostly holds 0 and 1 is meant to hold nothing else.
+# Then the columns with the labels must be found. If more than half of the cells of a column hold one of these texts, the column is taken for one of 0 and 1:
 
 # %%
 #| export data.labels
@@ -1330,7 +1353,7 @@ _BITS = {"0", "1", "-1", "0.0", "1.0"}
 
 
 # %% [markdown]
-# How many cells of a column say yes or no:
+# `_share_of_bits` counts them.
 
 # %%
 #| export data.labels
@@ -1339,7 +1362,7 @@ def _share_of_bits(cells: Sequence[str]) -> float:
     return sum(cell in _BITS for cell in cells) / max(1, len(cells))
 
 # %% [markdown]
-# The choice:
+# `_label_columns` chooses. The labels are in the only column besides the file names, or in one with a usual name such as `label`, or in all others if these hold 0 and 1.
 
 # %%
 #| export data.labels
@@ -1352,7 +1375,7 @@ def _label_columns(columns: dict[str, list[str]], aside: str | None) -> list[str
     return rest if all(_share_of_bits(columns[c]) > .5 for c in rest) else []
 
 # %% [markdown]
-# An empty cell is no label, and several columns hold attributes of 0 and 1. The first cell that is something else is named by its row, as a spreadsheet counts rows.
+# A single column of labels must have no empty cell. Several columns must hold 0 and 1 only. `_odd_cell` finds the first cell that is something else. It counts rows as a spreadsheet does.
 
 # %%
 #| export data.labels
@@ -1368,7 +1391,7 @@ def _odd_cell(columns: dict[str, list[str]], chosen: Sequence[str], what: str,
     return f"{said}, got {repr(cell)[:40] if cell else 'an empty cell'}" if row else None
 
 # %% [markdown]
-# A table beside pictures may hold something else, such as captions. Then it gives no labels, and a note says so.
+# A table beside pictures may hold something else, such as captions. Then it gives no labels, and a note says why: the sentence of `_why_no_labels`.
 
 # %%
 #| export data.labels
@@ -1387,7 +1410,7 @@ def _why_no_labels(columns: dict[str, list[str]], names: Sequence[str], what: st
     return _odd_cell(columns, chosen, what, len(chosen) > 1)
 
 # %% [markdown]
-# Otherwise its rows are put to the files. `labels.csv` is a usual name, `metadata.csv` is that of Hugging Face.
+# If the table does hold labels, `_table_labels` reads them.
 
 # %%
 #| export data.labels
@@ -1407,7 +1430,7 @@ def _table_labels(columns: dict[str, list[str]], names: Sequence[str], what: str
     return found._replace(notes=notes)
 
 # %% [markdown]
-# StyleGAN's archives hold a `dataset.json`: pairs of a file's name and its class, or null.
+# StyleGAN's archives hold a `dataset.json`: pairs of a file's name and its class, or null. `_json_labels` reads it.
 
 # %%
 #| export data.labels
@@ -1427,7 +1450,7 @@ def _json_labels(data: bytes, names: Sequence[str], what: str) -> LabelSet | Non
     return labels._replace(notes=[f"Labels by file name from {what}.", *notes])
 
 # %% [markdown]
-# A `metadata.jsonl` has one object a line.
+# A `metadata.jsonl` has one JSON object in each line. `_jsonl_columns` makes columns of it.
 
 # %%
 #| export data.labels
@@ -1438,7 +1461,7 @@ def _jsonl_columns(data: bytes) -> dict[str, list[str]]:
         key for row in rows for key in row)}
 
 # %% [markdown]
-# If there are no labels, a note says why.
+# If there are no labels, `_no_labels` returns an empty set with a note that says why.
 
 # %%
 #| export data.labels
@@ -1447,7 +1470,7 @@ def _no_labels(note: str) -> LabelSet:
     return LabelSet(torch.zeros(0, dtype=torch.int64), [], [note])
 
 # %% [markdown]
-# Without a table of labels, sub-folders are the classes: `cat/1.png` is a cat. Folders called train and test are no classes.
+# Without a table of labels, sub-folders are the classes: `cat/1.png` is a cat. `_folder_labels` reads them. Folders called train and test are not classes: the error asks for one of them.
 
 # %%
 #| export data.labels
@@ -1468,14 +1491,14 @@ def _folder_labels(names: Sequence[str]) -> LabelSet | None:
     return found._replace(notes=[said])
 
 # %% [markdown]
-# `labels_beside` asks all of them, in this order.
+# These are the names of tables that are looked for, in this order. `labels.csv` is a usual name. Hugging Face uses `metadata.csv` and `metadata.jsonl`.
 
 # %%
 #| export data.labels
 LABEL_FILES = ("labels.csv", "labels.tsv", "metadata.csv", "metadata.jsonl", "dataset.json")
 
 # %% [markdown]
-# A table beside the pictures is used before the folders are.
+# `labels_beside` takes the first of these tables that is there. If there is none, it takes the sub-folders.
 
 # %%
 #| export data.labels
@@ -1502,7 +1525,7 @@ def labels_beside(members: Members, names: Sequence[str]) -> LabelSet | None:
     return _folder_labels(names)
 
 # %% [markdown]
-# A file of labels may also be given on its own, as `.txt`, `.csv`, `.npy` or `.json`. Its lines belong to the examples in their order, or by name. `table.csv:column` takes one column of a table.
+# A file of labels may also be given by the user, as `.txt`, `.csv`, `.tsv`, `.npy` or `.json`. Its lines belong to the examples in their order, or by name. `table.csv:column` takes one column of a table. `_path_and_column` divides such a text.
 
 # %%
 #| export data.labels
@@ -1521,7 +1544,7 @@ def _path_and_column(source: str | Path) -> tuple[Path, str | None]:
     return path, column
 
 # %% [markdown]
-# A table may be asked twice: for its columns before the pictures are read, and for the labels after it. A `LabelFile` reads it once.
+# A table may be needed twice: for its columns before the pictures are read, and for the labels afterwards. A `LabelFile` reads it once.
 
 # %%
 #| export data.labels
@@ -1546,7 +1569,7 @@ class LabelFile:
         return _lines(self.data, names) if self.kind == ".txt" else self.cells
 
 # %% [markdown]
-# The labels themselves:
+# `read_labels` is the function that other modules call. It returns one label for each example.
 
 # %%
 #| export data.labels
@@ -1563,7 +1586,7 @@ def read_labels(source: str | Path | LabelFile,
     return found
 
 # %% [markdown]
-# Reading pictures may take minutes. What a table of attributes holds, and whether a cell is wrong, can be told before.
+# Reading pictures may take minutes. `attribute_names` reads the names of the attributes before that, and finds wrong cells.
 
 # %%
 #| export data.labels
@@ -1575,7 +1598,7 @@ def attribute_names(source: str | Path | LabelFile) -> list[str]:
     return readable(file.path, lambda: _bit_columns(file))
 
 # %% [markdown]
-# A single column may also hold classes, such as 0 to 9. It is taken for an attribute if nine in ten cells are 0 or 1.
+# `_bit_columns` finds the columns of 0 and 1. In a table of one or two columns, a column may also hold classes, such as 0 to 9. There it is taken for an attribute only if more than nine in ten cells are 0 or 1.
 
 # %%
 #| export data.labels
@@ -1591,7 +1614,7 @@ def _bit_columns(file: LabelFile) -> list[str]:
     return chosen
 
 # %% [markdown]
-# A `.json` file holds a list of labels in the order of the examples, or names the files.
+# `_json_file` reads a `.json` file. It holds a list of labels in the order of the examples, or names the files.
 
 # %%
 #| export data.labels
@@ -1610,7 +1633,7 @@ def _json_file(data: bytes, names: Sequence[str] | None, what: str) -> LabelSet:
     return labels
 
 # %% [markdown]
-# The ending says how the file is read.
+# `_label_file` chooses by the ending of the name.
 
 # %%
 #| export data.labels
@@ -1628,7 +1651,7 @@ def _label_file(file: LabelFile, names: list[str] | None, n: int) -> LabelSet:
     return found._replace(notes=[f"Labels in the order of the examples from {what}."])
 
 # %% [markdown]
-# A text has one label a line, or a file's name and a label.
+# A `.txt` file has one label in each line, or a file's name and a label. `_lines` divides the lines.
 
 # %%
 #| export data.labels
@@ -1644,7 +1667,7 @@ def _lines(data: bytes, names: list[str] | None) -> list[list[str]]:
     return [[line] for line in lines]
 
 # %% [markdown]
-# A table may have other columns too.
+# `_text_labels` finds the labels in these lines, or in a table that may have other columns too.
 
 # %%
 #| export data.labels
@@ -1668,7 +1691,7 @@ def _text_labels(file: LabelFile, names: list[str] | None, n: int) -> LabelSet:
     return _column_labels(columns, column, what)
 
 # %% [markdown]
-# A file with one column has a label in each line, below a name or not. A line may have been left empty by mistake.
+# `_one_column` reads a file with one label in each line, with or without a header. A line that was left empty by mistake is an error.
 
 # %%
 #| export data.labels
@@ -1684,7 +1707,7 @@ def _one_column(values: list[str], data: bytes, n: int, what: str) -> LabelSet:
     return class_labels(values)._replace(notes=[said])
 
 # %% [markdown]
-# A table without names of files gives its labels in the order of the rows.
+# `_column_labels` reads a table without names of files. Its labels are in the order of the rows.
 
 # %%
 #| export data.labels
@@ -1703,7 +1726,7 @@ def _column_labels(columns: dict[str, list[str]], column: str | None, what: str)
     return class_labels(columns[chosen[0]])._replace(notes=said)
 
 # %% [markdown]
-# **Check.** A table by name is put to the files, whatever their order. A wrong count and a name that is not there are refused.
+# **Check.** The rows of a table with file names find their files in any order. A wrong number of labels and a file without a label are refused.
 
 # %%
 (folder / "labels.csv").write_text("file,label\n10.png,cat\n2.png,dog\n1.png,cat\n")
@@ -1718,7 +1741,7 @@ bad = [error_message(read_labels, folder / "labels.txt", files),
 # %% [markdown]
 # ## Arrays
 # ### NumPy
-# A `.npy` file is mapped into memory anew for each part: when a map is closed, the operating system may free the memory of what was read.
+# `read_npy` maps a `.npy` file into memory: the operating system reads from the disk only what is used. The file is mapped anew for each part, because after a map is closed, the system may free its memory.
 
 # %%
 #| export data.array_files
@@ -1730,7 +1753,7 @@ def read_npy(path: Path) -> FoundRows:
     return FoundRows(mapped().shape, lambda index: _native(mapped()[index]))
 
 # %% [markdown]
-# A file may come from a machine that stores the bytes of a number in the other order. torch takes only this machine's.
+# A file may come from a machine that stores the bytes of a number in the other order. torch accepts only the order of this machine, so `_native` converts them.
 
 # %%
 #| export data.array_files
@@ -1739,14 +1762,14 @@ def _native(x: np.ndarray) -> np.ndarray:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 # %% [markdown]
-# An archive or a dictionary may hold several arrays. The one that is not called labels is the examples; `arr_0` and `arr_1` are what `np.savez` calls unnamed ones. `file.npz:name` says which, where that is not clear.
+# An archive or a dictionary may hold several arrays. The examples are the one array whose name is not in this list. If several are left, the user must choose, by `file.npz:name`.
 
 # %%
 #| export data.array_files
 LABEL_NAMES = {"labels", "label", "y", "targets", "target", "classes", "class"}
 
 # %% [markdown]
-# Labels come along if there are as many as examples.
+# `_choose` finds the array of examples, and that of the labels, if it has as many rows. `arr_0` and `arr_1` are the names that `np.savez` gives to arrays without a name: these are taken as examples and labels if `arr_1` has one axis.
 
 # %%
 #| export data.array_files
@@ -1767,7 +1790,7 @@ def _choose(path: Path, name: str, arrays: dict[str, Any],  # shapes are all tha
     return chosen, labels[0] if len(labels) == 1 else None
 
 # %% [markdown]
-# An archive of arrays is packed, so the arrays are read at once, one after the other, and those that are not needed are let go.
+# `read_npz` reads an archive of arrays. Its arrays cannot be mapped, so the examples are read at once. Arrays that are not needed are not read.
 
 # %%
 #| export data.array_files
@@ -1784,7 +1807,7 @@ def read_npz(path: Path, name: str = "") -> FoundRows:
                             labels, labels and archive[labels])
 
 # %% [markdown]
-# The shape of a packed array stands in its head. It is read without the rest.
+# The shape of an array in an archive is in its head. `_Shape` reads the head only.
 
 # %%
 #| export data.array_files
@@ -1799,7 +1822,7 @@ class _Shape:
             self.shape = read(file)[0]
 
 # %% [markdown]
-# Labels that cannot be understood are left out, and a note says so.
+# `_with_labels` adds the labels to the rows. Labels that cannot be understood are left out, and a note says so.
 
 # %%
 #| export data.array_files
@@ -1818,7 +1841,7 @@ def _with_labels(rows: FoundRows, name: str | None, labels: Any) -> FoundRows:
 
 # %% [markdown]
 # ### torch
-# A `.pt` file may hold one tensor, a list of batches, a list of pairs of examples and labels, or a dictionary of such. All become a dictionary of lists of tensors.
+# A `.pt` file may hold one tensor, a list of batches, a list of pairs of examples and labels, or a dictionary of such. `_tensor_lists` turns each of these into a dictionary of lists of tensors.
 
 # %%
 #| export data.array_files
@@ -1842,7 +1865,7 @@ def _tensor_lists(found: Any) -> dict[str, list[Tensor]]:
     return {}
 
 # %% [markdown]
-# Two tensors are examples and labels if the second has one whole number for each example.
+# `_are_labels` recognises a pair of examples and labels: the second tensor has one whole number for each example.
 
 # %%
 #| export data.array_files
@@ -1852,7 +1875,7 @@ def _are_labels(x: Tensor, labels: Tensor) -> bool:
             and not labels.is_floating_point())
 
 # %% [markdown]
-# A list of equal points or pictures is a list of examples, not of batches: each gets an axis in front.
+# A list of tensors may be a list of batches or of single examples. If all have the shape of a point or of a picture, they are single examples, and `_batches` gives each of them a batch axis.
 
 # %%
 #| export data.array_files
@@ -1868,7 +1891,7 @@ def _batches(items: list[Tensor]) -> list[Tensor]:
     return items
 
 # %% [markdown]
-# Rows of a list of parts are collected without joining the parts.
+# `_rows_of_parts` takes rows from a list of parts, without joining the parts.
 
 # %%
 #| export data.array_files
@@ -1885,7 +1908,7 @@ def _rows_of_parts(parts: list[Tensor], index: np.ndarray) -> Tensor:
     return out
 
 # %% [markdown]
-# The file is mapped, not read. Files of old versions of torch cannot be mapped; they are read once.
+# `_load_pt` maps the file. Files of old versions of torch cannot be mapped. They are read once.
 
 # %%
 #| export data.array_files
@@ -1902,7 +1925,7 @@ def _load_pt(path: Path) -> Callable[[], Any]:
     return functools.partial(load, mmap=True)
 
 # %% [markdown]
-# The error of torch for a file with code in it is long and proposes to load it in spite of that. Here it is short.
+# `read_pt` reads a `.pt` file. If the file holds other objects than tensors, torch's error is long, and names the option that would load them. Here the error is short.
 
 # %%
 #| export data.array_files
@@ -1928,7 +1951,7 @@ def read_pt(path: Path, name: str = "") -> FoundRows:
     return _with_labels(rows, labels, labels and torch.cat(lists[labels]).numpy())
 
 # %% [markdown]
-# The shape of several parts together.
+# `_Joined` holds the shape of several parts together.
 
 # %%
 #| export data.array_files
@@ -1941,7 +1964,7 @@ class _Joined:
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
 
 # %% [markdown]
-# `.safetensors` holds tensors and no code. It is mapped as well.
+# `read_safetensors` reads a `.safetensors` file. This format holds tensors and no code. It is mapped as well.
 
 # %%
 #| export data.array_files
@@ -1962,7 +1985,7 @@ def read_safetensors(path: Path, name: str = "") -> FoundRows:
 
 # %% [markdown]
 # ## Pictures in arrays
-# An array does not say what its axes and numbers mean. Four axes with one or three channels at the end are pictures as most programs store them; torch has the channels first. Values may be bytes, [0, 1], [-1, 1] as a generator with tanh makes them, or 0 to 255 as floats. If a measure compared two of these, it would find that nothing is covered.
+# An array does not say what its axes and numbers mean. Many programs store pictures with the channels last, as `(n, height, width, channels)`. torch has the channels first. The values may be bytes, or floats in [0, 1], in [-1, 1] (from a generator that ends in tanh), or from 0 to 255. Two sets of the same pictures in different ranges would look entirely different to a measure. `are_pictures` recognises pictures by their shape.
 
 # %%
 #| export data.picture_arrays
@@ -1974,7 +1997,7 @@ def are_pictures(shape: tuple[int, ...]) -> bool:
         and sorted(shape[1:])[1] >= 2
 
 # %% [markdown]
-# Channels are last if the last axis may be channels and the first may not.
+# `channels_last` says where the channels are. They are last if the last axis has 1, 3 or 4 entries, and the axis after the first has neither 1 nor 3.
 
 # %%
 #| export data.picture_arrays
@@ -1983,7 +2006,7 @@ def channels_last(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3)
 
 # %% [markdown]
-# The range is told from some rows, evenly spread. Nearly all values decide, not the extremes: a generator without a bound may leave its range a little.
+# `value_range` finds the range of the values from some rows. For floats it uses the quantiles 0.001 and 0.999 and not the extremes, because a generator without a bound may leave its range a little.
 
 # %%
 #| export data.picture_arrays
@@ -2004,7 +2027,7 @@ def value_range(x: Tensor) -> tuple[str, float, float]:
     return f"{low:.4g} to {high:.4g}", 0., 1.
 
 # %% [markdown]
-# How many rows are looked at depends on their size.
+# `_some_rows` chooses the rows, evenly spread. Their number depends on the size of a row.
 
 # %%
 #| export data.picture_arrays
@@ -2014,7 +2037,7 @@ def _some_rows(rows: FoundRows) -> np.ndarray:
     return np.unique(np.linspace(0, rows.shape[0] - 1, min(most, rows.shape[0])).astype(np.int64))
 
 # %% [markdown]
-# Both conversions are made when rows are taken, so nothing is copied now.
+# `as_pictures` converts axes and values. Both conversions are made when rows are taken, so nothing is copied now.
 
 # %%
 #| export data.picture_arrays
@@ -2042,7 +2065,7 @@ def as_pictures(rows: FoundRows, background: float = .5) -> FoundRows:
                                take=lambda i: convert(torch.as_tensor(rows.take(i))))
 
 # %% [markdown]
-# The conversion of one part.
+# `_conversion` is what is done to each part of the rows.
 
 # %%
 #| export data.picture_arrays
@@ -2060,7 +2083,7 @@ def _conversion(last: bool, alpha: bool, add: float, times: float,
     return convert
 
 # %% [markdown]
-# A range that is none of the known ones is left as it is, and a note says so.
+# `_range_note` writes the note. A range that is none of the known ones is left as it is, and the note says so.
 
 # %%
 #| export data.picture_arrays
@@ -2071,7 +2094,7 @@ def _range_note(name: str, looked: str) -> str:
     return f"Values {name} ({looked}): no range of pictures, left as they are."
 
 # %% [markdown]
-# **Check.** The same pictures in four ranges and with the channels last are the same rows.
+# **Check.** The same five pictures are stored in six forms: as bytes, in [0, 1], in [-1, 1], as floats from 0 to 255, with the channels last, and in 16 bits. All give the same rows.
 
 # %%
 pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 9), np.uint8)
@@ -2084,7 +2107,7 @@ assert all(np.allclose(f.take(every), pixels / 255, atol=1e-6) for f in found)
 
 # %% [markdown]
 # ## Hugging Face
-# The library `datasets` saves a set as a folder of Arrow files, and hubs hand out `.parquet` files. Both need `pyarrow`, which is large, so it is no requirement.
+# The library `datasets` of Hugging Face saves a set as a folder of Arrow files, and many sets on its hub are `.parquet` files. Both need `pyarrow`. This package is large, so it is optional. `_pyarrow` imports it.
 
 # %%
 #| export data.arrow_files
@@ -2100,7 +2123,7 @@ def _pyarrow() -> Any:
     return pyarrow
 
 # %% [markdown]
-# Is a folder such a set? A dictionary of splits must be told which split is meant.
+# `arrow_folder` finds the files of such a set. If the folder holds several splits, such as train and test, the user must name one of them.
 
 # %%
 #| export data.arrow_files
@@ -2125,7 +2148,7 @@ def arrow_folder(path: Path) -> list[Path] | None:
     return files or None
 
 # %% [markdown]
-# An Arrow file is mapped, a Parquet file is read: its pictures are packed as PNG or JPEG, so that is less than it sounds.
+# `read_arrow` reads the files. An Arrow file is mapped. A Parquet file is read into memory, but its pictures stay compressed as PNG or JPEG.
 
 # %%
 #| export data.arrow_files
@@ -2145,7 +2168,7 @@ def read_arrow(files: list[Path], **options: Any) -> FoundRows:
     return _arrow_rows(pa, pa.concat_tables(tables), files[0], options)
 
 # %% [markdown]
-# One file by itself.
+# `read_parquet` reads a single file.
 
 # %%
 #| export data.arrow_files
@@ -2154,7 +2177,7 @@ def read_parquet(path: Path, **options: Any) -> FoundRows:
     return read_arrow([path], **options)
 
 # %% [markdown]
-# A column of pictures is a structure of bytes and a path. Without one, the rows are a table.
+# `_arrow_rows` makes examples of the rows. A column of pictures has a field of bytes and usually one of paths. Without such a column, the rows are a table.
 
 # %%
 #| export data.arrow_files
@@ -2180,7 +2203,7 @@ def _arrow_rows(pa: Any, table: Any, path: Path, options: dict) -> FoundRows:
     return _arrow_labels(table, rows)
 
 # %% [markdown]
-# The names of classes stand beside the columns, as `datasets` writes them.
+# `_arrow_labels` reads the labels. `datasets` writes the names of the classes into the metadata of the file.
 
 # %%
 #| export data.arrow_files
@@ -2203,7 +2226,7 @@ def _arrow_labels(table: Any, rows: FoundRows) -> FoundRows:
 
 # %% [markdown]
 # ## Any of them
-# A million pictures do not fit into memory twice. `SampleFile` knows the shape of what is in a file, and reads examples when they are asked for by their indices. It is what users and other modules hold.
+# A million pictures may not fit into memory. So a `SampleFile` only knows the shape of what is in a file, and reads examples when they are asked for by their indices. This is the object that users and other modules get.
 
 # %%
 #| export
@@ -2233,7 +2256,7 @@ class SampleFile:
             raise ValueError(f"{error}{read}") from None
 
 # %% [markdown]
-# Pictures in bytes become numbers in [0, 1]. Labels are bytes, too, so an array needs more than two axes to count as pictures.
+# `pictures_to_floats` turns pictures in bytes into numbers in [0, 1]. Labels may be bytes, too, so only an array with more than two axes counts as pictures.
 
 # %%
 #| export
@@ -2244,7 +2267,7 @@ def pictures_to_floats(x: Tensor) -> Tensor:
     return x.float() / 255 if x.dtype == torch.uint8 and x.ndim > 2 else x
 
 # %% [markdown]
-# A folder may be a saved set of `datasets` or a folder of pictures.
+# `_folder` decides whether a folder is a saved set of `datasets` or a folder of pictures.
 
 # %%
 #| export
@@ -2257,7 +2280,7 @@ def _folder(path: Path, **options: Any) -> FoundRows:
     return _labelled(members, **options)
 
 # %% [markdown]
-# Labels beside the pictures are read for the files that were kept.
+# `_labelled` reads pictures, and the labels that are found beside them.
 
 # %%
 #| export
@@ -2272,7 +2295,7 @@ def _labelled(members: Members, **options: Any) -> FoundRows:
     return rows
 
 # %% [markdown]
-# The ending of the name says which reader is meant, and whether a file is an archive of pictures.
+# `is_archive` says by the ending of the name whether a file is an archive of pictures.
 
 # %%
 #| export
@@ -2283,7 +2306,7 @@ def is_archive(path: Path) -> bool:
 
 
 # %% [markdown]
-# Arrays are checked for the range of pictures.
+# `_read` chooses the reader by the ending of the name. Arrays then go through `as_pictures`.
 
 # %%
 #| export
@@ -2306,7 +2329,7 @@ def _read(path: Path, name: str, options: dict) -> FoundRows:
     raise ValueError(_unknown_kind(kind))
 
 # %% [markdown]
-# If nothing can read the file, the error says what to do.
+# If there is no reader for a file, `_unknown_kind` says what to do.
 
 # %%
 #| export
@@ -2320,7 +2343,7 @@ def _unknown_kind(kind: str) -> str:
             f"of pictures, got {kind or 'no suffix'}")
 
 # %% [markdown]
-# Arrays of pictures are resized as files are, if a size is asked for.
+# `resize_rows` resizes pictures from arrays in the same way as those from picture files.
 
 # %%
 #| export
@@ -2333,7 +2356,7 @@ def resize_rows(rows: Any,  # `FoundRows` or `SampleFile`
     return dataclasses.replace(rows, shape=(*rows.shape[:2], *size), take=take)
 
 # %% [markdown]
-# `open_samples` is the function that other modules call. `file.npz:name` names an array in a file.
+# `open_samples` is the function that users and other modules call. `file.npz:name` names an array in a file.
 
 # %%
 #| export
@@ -2360,7 +2383,7 @@ def open_samples(source: str | Path,  # a folder of pictures, .zip, .tar, .npy, 
     return SampleFile(path, **vars(rows), how=f"{name!r} {options['background']}")
 
 # %% [markdown]
-# A size makes sense for pictures only.
+# `_resized` resizes the rows if a size was asked for. Only pictures have a size.
 
 # %%
 #| export
@@ -2387,7 +2410,7 @@ assert rows[torch.tensor([3, 9])].tolist() == [[6, 7], [18, 19]]
 rows.shape, len(rows)
 
 # %% [markdown]
-# **Check.** The file of the beginning is refused, and so are an array of text and a pickle under another name.
+# **Check.** The file from the beginning of the chapter is refused. So are an array of text and a pickle under another name.
 
 # %%
 import pickle
@@ -2402,7 +2425,7 @@ assert "objects" in messages[0] and "this line" not in str(messages)
 
 # %% [markdown]
 # ## In parts
-# A measure goes through all examples in parts of bounded size. `index_parts` cuts the indices, for a tensor and for a file alike.
+# A measure goes through all examples in parts of bounded size. `index_parts` divides the indices into parts, for a tensor or for a file.
 
 # %%
 #| export
@@ -2420,7 +2443,7 @@ def index_parts(bag: Any,  # a tensor, or `SampleFile`
     return rows.split(max(1, min(1 << 14, check_int("max_bytes", max_bytes) // example)))
 
 # %% [markdown]
-# Many parts take long, so a bar shows how far the work is. One part needs no bar: in a notebook a bar is a widget of several messages, and some loops search hundreds of small sets.
+# `show_parts` shows a progress bar, because many parts may take long. A single part gets no bar: some loops search hundreds of small sets, and each would show one.
 
 # %%
 #| export
@@ -2436,7 +2459,7 @@ assert show_parts(few, "looking") is few
 assert [len(part) for part in show_parts(torch.arange(5).split(2), "looking")] == [2, 2, 1]
 
 # %% [markdown]
-# Features are made part by part. `torch.cat` of all parts would hold them twice. So the first part says how wide a row is, and the rest fills one tensor.
+# Features are computed part by part. `torch.cat` of all parts would need the memory twice. So `join_parts` makes one tensor when it knows the shape of the first part, and copies each part into it.
 
 # %%
 #| export
@@ -2461,7 +2484,7 @@ assert join_parts((torch.full((2, 3), float(i)) for i in range(4)), 8).sum(1).to
     0, 0, 3, 3, 6, 6, 9, 9]
 
 # %% [markdown]
-# `read_samples` reads a whole file, or a random part of it. A large file is never held twice.
+# `read_samples` reads a whole file into one tensor, or a random part of the examples.
 
 # %%
 #| export
@@ -2477,7 +2500,7 @@ def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or w
     return join_parts((rows[part] for part in index_parts(rows, chosen)), len(chosen))
 
 # %% [markdown]
-# **Check.** The same pictures from bytes in a `.npy`, from an archive, from a tensor and from a folder.
+# **Check.** Five pictures are stored in a `.npy`, in a `.npz`, in a `.pt` and in a folder. All four give the same tensor.
 
 # %%
 from PIL import Image
@@ -2498,7 +2521,7 @@ open_samples(folder / "b.npz").labels, read_samples(folder / "a.npy", most=2).sh
 
 # %% [markdown]
 # ## Two sources that do not match
-# Samples come from one program and training data from another. `match_sources` brings them together where that can be done in one way only, and says what it did. First the axes: grey pictures may have an axis of one channel or none, and rows of 784 numbers are pictures of 28×28 if the reference holds such.
+# Samples and training data often come from different programs. `match_sources`, at the end of this section, brings them to one shape where only one way makes sense, and says what it did. The first step is about axes: grey pictures may have an axis for one channel or none, and rows of 784 numbers are pictures of 28×28 if the reference has such pictures. `_changed` makes a source whose examples are changed when they are read.
 
 # %%
 #| export data.matching
@@ -2510,7 +2533,7 @@ def _changed(source: SampleFile, event: Sequence[int], change: Callable[[Tensor]
         take=lambda index: change(source[torch.as_tensor(index)]))
 
 # %% [markdown]
-# A reshape keeps the order of the numbers.
+# `_reshaped` gives the examples another shape, with the numbers in the same order.
 
 # %%
 #| export data.matching
@@ -2519,7 +2542,7 @@ def _reshaped(source: SampleFile, event: Sequence[int], *notes: str) -> SampleFi
     return _changed(source, event, lambda x: x.reshape(-1, *event), *notes)
 
 # %% [markdown]
-# A flat row becomes a picture only if the numbers of pixels agree. Its values are then looked at as those of pictures are.
+# `_unflatten` turns flat rows into pictures. A row must have as many numbers as the pictures have pixels, or three times as many for colour. Then the range of its values is found as for other pictures.
 
 # %%
 #| export data.matching
@@ -2538,7 +2561,7 @@ def _unflatten(source: SampleFile, like: tuple[int, ...]) -> SampleFile:
     return dataclasses.replace(found, take=rows.take, notes=[*found.notes, *rows.notes])
 
 # %% [markdown]
-# Axes of length one are no difference. Otherwise all become (n, channels, height, width).
+# `_match_axes` brings all sources to the same number of axes. Shapes that differ only in axes of length one are reshaped. If there are pictures, all become (n, channels, height, width).
 
 # %%
 #| export data.matching
@@ -2559,7 +2582,7 @@ def _match_axes(sources: list[SampleFile]) -> list[SampleFile]:
     return sources
 
 # %% [markdown]
-# Now the channels. Three equal channels are grey, if they are so in every row.
+# The second step is about channels. `_is_grey` says whether the channels are equal in every picture.
 
 # %%
 #| export data.matching
@@ -2572,7 +2595,7 @@ def _is_grey(source: SampleFile) -> bool:
     return True
 
 # %% [markdown]
-# If one source is grey and another in colour, all get three channels.
+# If some sources have one channel and others three, `_match_channels` decides. If all are grey, they get one channel. If one is in colour, all get three.
 
 # %%
 #| export data.matching
@@ -2593,7 +2616,7 @@ def _match_channels(sources: list[SampleFile]) -> list[SampleFile]:
         for s in sources]
 
 # %% [markdown]
-# The larger pictures are brought to the size of the smaller ones. The other way would add pixels that nobody measured, and a measure would see the blur.
+# The third step is about sizes. `_match_sizes` brings the larger pictures to the size of the smaller ones. If the smaller ones were enlarged, they would be blurred, and a measure would find this difference.
 
 # %%
 #| export data.matching
@@ -2614,7 +2637,7 @@ def _match_sizes(sources: list[SampleFile]) -> list[SampleFile]:
     return out
 
 # %% [markdown]
-# Tables are encoded by the reference.
+# For tables, `_match_tables` encodes all of them by the reference.
 
 # %%
 #| export data.matching
@@ -2639,7 +2662,7 @@ def _match_tables(sources: list[SampleFile]) -> list[SampleFile]:
     return out
 
 # %% [markdown]
-# Values in unlike units, such as [0, 1] and 0 to 255, cannot always be mended. They are named first of all.
+# If the values are still in different ranges, such as [0, 1] and an unknown one, no step can repair that. `_unlike_units` writes a warning, and it comes first in the notes.
 
 # %%
 #| export data.matching
@@ -2662,7 +2685,7 @@ def _unlike_units(sources: list[SampleFile]) -> list[str]:
             "below can be trusted: bring them to one."]
 
 # %% [markdown]
-# Other differences are refused. The error says what to do.
+# `_check_matched` refuses all other differences. The error says what to do.
 
 # %%
 #| export data.matching
@@ -2674,7 +2697,7 @@ def _check_matched(sources: list[SampleFile]) -> None:
                          "axes, (n, channels, height, width) for pictures, (n, numbers) for points")
 
 # %% [markdown]
-# A tensor takes part as a file does.
+# Tensors and arrays can be matched as well. `_as_source` makes a `SampleFile` of them.
 
 # %%
 #| export data.matching
@@ -2687,7 +2710,7 @@ def _as_source(source: Any, name: str) -> SampleFile:
     return SampleFile(Path(name), **vars(rows))
 
 # %% [markdown]
-# The steps one after the other. A source that is None stays None.
+# `match_sources` does all these steps. A source that is None stays None.
 
 # %%
 #| export data.matching
@@ -2729,7 +2752,7 @@ error_message(match_sources, grey, torch.rand(20, 50))
 
 # %% [markdown]
 # ## Keep what was computed
-# Features of 50,000 pictures take minutes, and the reference is the same at each audit. What a file holds is told by SHA-256, over names and bytes, so a changed file is never mistaken.
+# The features of 50,000 pictures may take minutes to compute, and the reference is the same at each audit. So features are kept in a cache. `content_key` makes the key: the SHA-256 of names and bytes. A file that has changed has another key.
 
 # %%
 #| export data.feature_cache
@@ -2752,7 +2775,7 @@ def content_key(source: str | Path | SampleFile) -> str:
     return told.hexdigest()
 
 # %% [markdown]
-# A file of the cache holds its own digest, over its key and its tensors. So a damaged, cut or renamed one is noticed and made anew.
+# A file of the cache also holds the SHA-256 of its key and its tensors, computed by `_tensor_digest`. So a file that is damaged, cut off or renamed is noticed, and its content is computed again.
 
 # %%
 #| export data.feature_cache
@@ -2765,7 +2788,7 @@ def _tensor_digest(key: str, parts: dict[str, Tensor]) -> str:
     return told.hexdigest()
 
 # %% [markdown]
-# `_load` reads such a file.
+# `_load` reads a file of the cache.
 
 # %%
 #| export data.feature_cache
@@ -2782,7 +2805,7 @@ def _load(path: Path) -> Tensor | dict[str, Tensor] | None:
     return found["value"] if list(found) == ["value"] else found
 
 # %% [markdown]
-# Where does it lie? Not inside a folder of pictures, where `ImageFolder` of torchvision would take it for a class. What belongs to `photos/train` is kept in `photos/.modelab/train`. If that cannot be written, as on a read-only disk, it is kept in the user's own cache: `$XDG_CACHE_HOME/modelab`, by default `~/.cache/modelab`. `MODELAB_CACHE=DIR` puts everything into `DIR`; use it if `photos` itself is read as a set of classes. All of these may be deleted at any time.
+# `cache_places` says where the cache is. What belongs to `photos/train` is kept in `photos/.modelab/train`. It is not inside `photos/train`, because `ImageFolder` of torchvision would take it for a class there. If this place cannot be written, as on a read-only disk, the user's own cache is used: `$XDG_CACHE_HOME/modelab`, by default `~/.cache/modelab`. With `MODELAB_CACHE=DIR` everything is kept in `DIR`. Use this if `photos` itself is read as a set of classes. The cache may be deleted at any time.
 
 # %%
 #| export data.feature_cache
@@ -2797,7 +2820,7 @@ def cache_places(source: str | Path) -> list[Path]:
     return [path.parent / ".modelab" / (path.name or "root"), *users]
 
 # %% [markdown]
-# `cached` asks them in this order. Where nothing can be written, the work is done all the same.
+# `_keep` writes a file into the first of these places that can be written.
 
 # %%
 #| export data.feature_cache
@@ -2812,7 +2835,7 @@ def _keep(places: list[Path], name: str, data: bytes) -> OSError | None:
     return last
 
 # %% [markdown]
-# And the function itself:
+# `cached` is the function that other modules call. It looks for the key in all these places. If it finds nothing, it computes and keeps the result. If nothing can be written, the result is returned all the same.
 
 # %%
 #| export data.feature_cache
@@ -2851,7 +2874,7 @@ assert len(calls) == 1 and torch.equal(kept, torch.eye(2)) and key == content_ke
 
 # %% [markdown]
 # ## MNIST from its four files
-# MNIST comes as four files in a format of its own. A file begins with four bytes that say how many axes it has, then the length of each axis, then one byte a number.
+# MNIST comes as four files in a format of its own, *idx*. A file begins with four bytes that say what kind of numbers follow and how many axes there are. Then come the length of each axis, and one byte for each number.
 
 # %%
 #| export data.mnist
@@ -2859,7 +2882,7 @@ MNIST = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB"
          "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
 
 # %% [markdown]
-# The error for a missing file should say what is missing and how to get it. This text is used in all such errors.
+# The error for a missing file says what is missing and how to get it. This text is used in all such errors.
 
 # %%
 #| export data.mnist
@@ -2869,7 +2892,7 @@ _HOW = (f"MNIST is four files, {_FILES}: put them, gzipped or not, into one fold
         "fetches them")
 
 # %% [markdown]
-# The header cannot be trusted. A file of a few bytes may announce gigabytes, so the announced length is compared with what the file can hold: deflate compresses at most 1032 to 1.
+# The header may be wrong. A file of a few bytes may announce gigabytes. So `_idx_shape` compares the announced length with what the file can hold: gzip compresses at most 1032 bytes into one.
 
 # %%
 #| export data.mnist
@@ -2889,7 +2912,7 @@ def _idx_shape(file: IO[bytes], kind: str | None, size: int, most: int) -> list[
     return shape
 
 # %% [markdown]
-# The numbers are read in pieces into one buffer, which becomes the tensor. So memory holds the pixels once.
+# `_read_exactly` reads the numbers in pieces into one buffer, which becomes the tensor. So the pixels are in memory only once.
 
 # %%
 #| export data.mnist
@@ -2967,7 +2990,7 @@ bad = [error_message(read_idx, folder / "cut"), error_message(read_idx, folder /
 
 # %% [markdown]
 # ## Four files as a mode set
-# The files are found in a folder that is named, or in the data folder `MODELAB_DATA`. The data folder may hold MNIST's files themselves, or a folder for each set. Fashion-MNIST's files have the same names, so they must be in a folder of their own.
+# `idx_files` finds the files in a folder that is given, or in the data folder `MODELAB_DATA`. The data folder may hold MNIST's files themselves, or a folder for each set. Fashion-MNIST's files have the same names, so in the data folder they must be in a folder of their own, `fashion_mnist`.
 
 # %%
 #| export data.mnist
@@ -2989,7 +3012,7 @@ def idx_files(name: str,  # mnist or fashion_mnist, whose files bear the same na
     return files
 
 # %% [markdown]
-# Reading 70,000 pictures takes a moment, so the same files are read once. A file counts as the same if path, size and time of change are.
+# `_idx` gives the pictures of a set. The same files are read only once. Files count as the same if path, size and time of change are equal.
 
 # %%
 #| export data.mnist
@@ -2999,7 +3022,7 @@ def _idx(name: str, folder: str | Path | None) -> DigitArchive:
     return _read_idx_set(*((path, s.st_size, s.st_mtime_ns) for path, s in stats))
 
 # %% [markdown]
-# Files of other sets in the same format are refused: the classifier that names the modes is made for this size.
+# `_read_idx_set` reads the four files. Files of other sets in the same format are refused, because the classifier that names the modes is made for 28×28 pixels and ten classes.
 
 # %%
 #| export data.mnist
@@ -3017,7 +3040,7 @@ def _read_idx_set(*files: tuple) -> DigitArchive:
     return DigitArchive(splits, top=255, walk=1500, keep=keep)
 
 # %% [markdown]
-# Three sets are made of such files: the digits, three digits as one picture, and clothes.
+# Three mode sets are made of such files. `mnist` has the digits.
 
 # %%
 #| export data.mnist
@@ -3029,7 +3052,7 @@ def mnist(folder: str | None = None,  # of the idx files, or its parent; default
     return DigitSet(_idx("mnist", folder), split, 1, functools.partial(mnist, folder))
 
 # %% [markdown]
-# Stacked MNIST is the usual benchmark of mode coverage: three random digits make one of a thousand modes.
+# `stacked_mnist` is a common benchmark of mode coverage: three random digits, as the three channels of one picture, make one of a thousand modes.
 
 # %%
 #| export data.mnist
@@ -3039,7 +3062,7 @@ def stacked_mnist(folder: str | None = None, split: str = "train") -> DigitSet: 
     return DigitSet(_idx("mnist", folder), split, 3, functools.partial(stacked_mnist, folder))
 
 # %% [markdown]
-# Shirts look like coats, so the classifier that names the modes of Fashion-MNIST errs more often: look at its accuracy.
+# `fashion_mnist` has clothes. Shirts look like coats, so look at the accuracy of the classifier that names the modes (`judge.accuracy`, chapter [6.21](21_digits.ipynb)) before you trust a count.
 
 # %%
 #| export data.mnist
@@ -3050,7 +3073,7 @@ def fashion_mnist(folder: str | None = None, split: str = "train") -> DigitSet: 
     return DigitSet(_idx("fashion_mnist", folder), split, 1, make)
 
 # %% [markdown]
-# **Check.** A small MNIST of noise is found in its folder and in the folder above; Fashion-MNIST is not found there.
+# **Check.** Four small files of noise in the format of MNIST are found, by their own folder and by the folder above it. A folder that does not exist gives an error that says how to get the files.
 
 # %%
 (folder / "mnist").mkdir()
@@ -3073,21 +3096,21 @@ shutil.rmtree(folder)
 
 # %% [markdown]
 # ## Exercises
-# **1.** Add `.txt` files with one point a line to `open_samples`. Which two things must your reader return?
+# **1.** Suppose that `open_samples` should also read `.txt` files with one point in each line. Which two things must the new reader return?
 #
 # **2.** Why does `read_idx` compare the header with the size of the file before it reads on?
 
 # %% [markdown]
 # <details><summary>Answers</summary>
 #
-# **1.** The shape of all examples, and a function from an array of indices to an array of those examples. A text has no index, so the reader reads it once, as `read_npz` does.
+# **1.** The shape of all examples, and a function from an array of indices to an array of those examples. A text has no index by which single rows could be found, so the reader reads all of it once, as `table_file` does.
 #
-# **2.** A file of a hundred bytes may announce four gigabytes. Without the comparison the buffer would be allocated, or a small gzipped file would be unpacked until memory is full.
+# **2.** A file of a hundred bytes may announce four gigabytes. With the comparison it is refused at once. Without it, a small gzipped file could be unpacked until the memory is full.
 # </details>
 
 # %% [markdown]
 # ## Recap
-# - Files of samples hold pictures, numbers or tables. Whatever could run a program is refused.
-# - What is converted, resized or left out is said in `notes`. `match_sources` brings samples to the form of the reference.
-# - A `SampleFile` is read in parts, by indices; `read_samples` fills one tensor with them.
-# - The header of an idx file may be wrong. Its length is compared with what the file can hold.
+# - Files of samples hold pictures, numbers or tables. Pickled objects, which could run a program, are refused.
+# - `notes` say what was converted, resized or left out. `match_sources` brings samples and reference to one form.
+# - A `SampleFile` is read in parts, by indices. `read_samples` reads all of it into one tensor.
+# - The header of an idx file may be wrong. The length that it announces is compared with what the file can hold.
