@@ -626,6 +626,7 @@ NAMES = {
     'beside': 'course.family_map',
     'birthday_test': 'evaluation.copying',
     'blur_filter': 'networks.style',
+    'board_digest': 'training.leaderboard',
     'board_json': 'training.board_json',
     'board_markdown': 'training.board_tables',
     'board_path': 'training.leaderboard',

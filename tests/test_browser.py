@@ -477,3 +477,36 @@ def test_the_first_chapter_is_run_played_and_answered(inside, jupyter, root):
     for real, fake, says in (("", "-", "Not yet"), ("-", "", "Right.")):
         code = f"def answer(real, fake):\n    return F.softplus({real}real).mean() + F.softplus({fake}fake).mean()"
         assert says in page.evaluate(ANSWER, ["grade_discriminator_loss(answer)", code])
+
+
+GROUPS = """import ipywidgets as w, torch
+from modelab import missing
+g = torch.Generator().manual_seed(0)
+real, held, made = torch.rand(3, 400, 8, 8, generator=g)
+for part in (real, held):
+    part[::8] += 2
+    part[1::8, :4] += 4
+found = missing(made, real, held, rounds=99)
+assert len(found) == 2
+found"""
+
+
+def test_missing_groups_are_chosen_in_jupyterlab(inside, jupyter):
+    """The output of a cell and a widget with the same page: each has its own choice, and keys stay in it."""
+    jupyter.open(inside, book(jupyter, "groups.ipynb", GROUPS, "w.VBox([w.HTML(found._repr_html_(), layout=w.Layout(width='100%'))])"))
+    assert jupyter.run_all(inside)
+    page = inside.page
+    inside.until("() => document.querySelectorAll('.modelab-audit form').length === 2")
+    form = [page.locator(".modelab-audit form").nth(i) for i in range(2)]
+    shown = lambda i: [j + 1 for j, part in enumerate(form[i].locator("section").all()) if part.is_visible()]
+    active = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
+    form[0].locator("label").nth(1).click()
+    assert (shown(0), shown(1)) == ([2], [1])
+    form[1].locator("label").nth(1).locator(".layer text").click()  # on the map
+    assert shown(1) == [2]
+    at = page.evaluate(active)
+    page.keyboard.press("ArrowUp")
+    assert (shown(0), shown(1)) == ([2], [1]) and page.evaluate(active) == at  # no shortcut of JupyterLab fired
+    for part in form:
+        box = part.locator("svg").first.bounding_box()
+        assert box["width"] > 200 and abs(box["height"] / box["width"] - .75) < .02

@@ -272,6 +272,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.annotations": "what the audit and its command know of the examples; test_report, test_audit",
     "evaluation.baseline": "takes reports of `audit`; test_report",
     "evaluation.page": "what the pages of reports are made of; test_report",
+    "evaluation.missing_page": "shows what `missing` returned; test_missing, test_pages",
     "evaluation.missing_power": "takes the masses that `missing` computed; test_missing",
     "evaluation.conditions.condition_table": "only what `by_condition` and `audit` call; test_missing, test_report",
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",

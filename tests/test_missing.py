@@ -1,5 +1,7 @@
 """modelab.evaluation.missing, attributes and spectral: exact, powerful, named, and refusing what they cannot take."""
 
+import dataclasses
+import html
 import importlib
 import inspect
 import json
@@ -19,6 +21,7 @@ from modelab.evaluation.attributes import attribute_table, holm_adjusted, neighb
 from modelab.evaluation.conditions import _chance_of_none, by_condition
 from modelab.evaluation.missing import (_joined, _joint_p, _nearest_others, _search, _shuffled_labels, _walk, _weigh,
                                         feature_space, LACK, missing, principal_directions, space_name)
+from modelab.evaluation.missing_page import _map_places, groups_html, missing_document, NamedRow
 from modelab.evaluation.spectral import _fourier_features, spectral_modes
 from scipy.stats import binom
 
@@ -217,6 +220,46 @@ def test_names_json_and_examples_belong_to_the_indices():
     assert repr(found) == row["says"] and found.sizes["reference"] == 250
 
 
+def test_distances_are_those_to_the_nearest_sample():
+    t, _, h, x = draw(2, lost=[3])
+    found = missing(x, t, h, rounds=99, most=250)
+    group = found.groups[0]
+    far = torch.cdist(group.examples.double(), x.double())  # thinned samples: no nearer than the nearest of all
+    assert len(group.distances) == len(group.nearest_indices) == len(group.examples) == min(24, len(group.indices))
+    assert torch.equal(x[group.nearest_indices], group.nearest)
+    chosen = far.gather(1, torch.tensor(group.nearest_indices)[:, None])[:, 0]
+    assert torch.allclose(chosen, torch.tensor(group.distances).double()) and (chosen >= far.amin(1) - 1e-9).all()
+    whole = missing(x, t, h, rounds=99)
+    nearest = torch.cdist(whole.groups[0].examples.double(), x.double()).amin(1)
+    assert torch.allclose(nearest, torch.tensor(whole.groups[0].distances).double())
+    assert whole.usual == pytest.approx(float(torch.cdist(h.double(), x.double()).amin(1).median()))
+    row = json.loads(json.dumps(whole.to_json()))
+    assert row["groups"][0]["distances"] == whole.groups[0].distances and row["usual distance"] == whole.usual
+    assert "300 samples, 300 reference, 300 holdout" in row["protocol"] and "99 shuffles; level 0.05" in row["protocol"]
+
+
+def apart(event=(2,), groups=1):
+    """Samples, reference and held-out data: tenths of the data lie apart, each at a place of its own, and get no sample."""
+    real, held, made = torch.rand(3, 400, *event, generator=seeded())
+    for part in (real, held):
+        for i in range(groups):
+            part[i::10, :1] += 5. * (i + 1)
+    return made, real, held
+
+
+def test_the_map_keeps_distances_in_a_plane_and_shows_all_real_examples():
+    made, real, held = apart()
+    found = missing(made, real, held, rounds=99)
+    where = found.where["reference"]
+    assert torch.allclose(torch.cdist(where, where), torch.cdist(real.double(), real.double()), atol=1e-6)
+    between = torch.cdist(where, found.where["samples"])
+    assert torch.allclose(between, torch.cdist(real.double(), made.double()), atol=1e-6)
+    assert found.where["rows"].tolist() == list(range(400)) and where.var(0)[0] >= where.var(0)[1]
+    places = torch.tensor(_map_places(where)(where))
+    assert (places >= 0).all() and (places <= torch.tensor([400., 300.])).all()
+    assert torch.tensor(_map_places(torch.ones(9, 2))(torch.ones(9, 2))).isfinite().all()
+
+
 def test_the_p_of_the_whole_is_that_of_what_is_reported():
     t, _, h, x = draw(3, lost=[3])
     found = missing(x, t, h, rounds=99)
@@ -345,6 +388,67 @@ def test_the_command_names_class_and_files(folders, monkeypatch, capsys):
     assert main(["missing", "made", "--reference", "train", "--most", "40", "--json", "found.json"]) == 1  # thinned: rows are those of the folder
     group = json.loads((folders / "found.json").read_text())["groups"][0]
     assert [names[i] for i in group["indices"]] == group["names"]
+
+
+def test_the_page_names_and_links_the_files(folders, monkeypatch, capsys):
+    """What the page shows is what the JSON says: names, links, distances, shares, p."""
+    monkeypatch.chdir(folders)
+    (folders / "train" / "dog" / "0.png").rename(folders / "train" / "dog" / '"><script>.png')
+    words = ["missing", "made", "--reference", "train", "--holdout", "test"]
+    assert main([*words, "--out", "found.html", "--json", "found.json"]) == 1
+    page, report = (folders / "found.html").read_text(), json.loads((folders / "found.json").read_text())
+    group = report["groups"][0]
+    assert len(page) < 2e6 and "<script" not in page and "http" not in page and " onclick" not in page
+    assert all(f'href="./made/{name}"' in page for name in group["nearest_names"][:12])
+    assert all(html.escape(name) in page and f"distance {far:.3g}" in page
+               for name, far in zip(group["names"][:12], group["distances"]))
+    low, high = group["low"], group["high"]
+    assert f"Share of the data {group['share']:.1%} [{low:.1%}, {high:.1%}]" in page and "Classes: dog 100%" in page
+    assert html.escape(report["protocol"]) in page and f"within {report['usual distance']:.3g}" in page
+    assert main(["missing", "test", "--reference", "train", "--out", "none.html"]) == 0  # nothing is missing
+    assert "no group of the data is surely missing" in (folders / "none.html").read_text()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("more, says", [(["--out", "no/where.html"], "--out: there is no folder"), (["--out", "train"], "is a folder"),
+                                        (["--out", "x.npy"], "is an input"), (["--out", "a.html", "--json", "a.html"], "also the file of"),
+                                        (["--out", "-"], "expected the name of a file")])
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(folders, monkeypatch, capsys, more, says):
+    from modelab.evaluation import missing_command
+    monkeypatch.setattr(missing_command, "open_matched", lambda *a, **k: pytest.fail("it began to read"))
+    monkeypatch.chdir(folders)
+    np.save("x.npy", np.zeros((9, 8, 8), np.float32))
+    assert main(["missing", "x.npy", "--reference", "train", *more]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("event", [(1,), (3,), (1, 8, 8), (8, 8), (3, 128, 128), (2, 5)])
+def test_any_event_makes_a_small_page(event):
+    found = missing(*apart(event), rounds=99)
+    page = missing_document(found)
+    assert found.groups and len(page) < 2e6 and page.count(b'type="radio"') == min(8, len(found.groups))
+    drawn = len(event) > 1 and min(event[-2:]) > 3
+    assert (page.count(b'class="pair"') == sum(min(12, len(g.examples)) for g in found.groups[:8])) == drawn
+    assert found._repr_html_() in page.decode()
+
+
+def test_no_more_than_eight_groups_are_shown_and_the_page_says_so():
+    found = missing(*apart((3, 128, 128)), rounds=99)
+    many = dataclasses.replace(found, groups=found.groups[:1] * 11)  # noise is what compresses least
+    page = missing_document(many)
+    assert page.count(b"<section>") == page.count(b"<label>") == 8 and len(page) < 2e6
+    assert b"11 missing groups; the 8 surest are shown" in page
+
+
+def test_hostile_names_are_escaped():
+    bad = '"><script>alert(1)</script>&\'\x01.png'
+    found = missing(*apart((8, 8)), rounds=99, names=[bad] * 400, labels=torch.zeros(400, dtype=torch.long)).with_class_names([bad])
+    text = groups_html(found, [bad], lambda part, row: NamedRow(bad, 'file:///x" onclick="y'))
+    assert "<script" not in text and 'x" onclick' not in text and text.count("&lt;script&gt;") > 20
+
+
+def test_equal_results_make_equal_pages():
+    assert missing_document(missing(*apart((8, 8)), rounds=99)) == missing_document(missing(*apart((8, 8)), rounds=99))
 
 
 def test_the_command_says_what_was_left_out_and_what_was_copied(folders, monkeypatch, capsys):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._index import VERSION
 from ..core.checks import check_batch
 from ..core.plotting import axes, image_grid, Picture
 from ..core.seeding import generator_or_default
@@ -23,6 +24,7 @@ from ..data.readers import index_parts
 from .attributes import p_text
 from .copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
                                         nearest_others, refuse_known)
+from .missing_page import groups_html
 from .missing_power import LACK, smallest_missing
 from .neighbours import MAX_BYTES
 
@@ -177,6 +179,8 @@ class Group:
     classes: dict[str, float]  # share of each class in it, the largest first
     examples: Tensor = field(repr=False, compare=False)  # the first of them
     nearest: Tensor = field(repr=False, compare=False)  # the sample nearest to each of these
+    nearest_indices: list[int] = field(default_factory=list)  # rows of these samples
+    distances: list[float] = field(default_factory=list)  # to these samples
 
     def __str__(self) -> str:
         what, part = next(iter(self.classes.items()), ("", 0.))
@@ -220,9 +224,9 @@ class Missing:
     sizes: dict[str, int]  # examples that were looked at
     copies: int = 0  # samples that equal a real example, value by value
     masses: list[np.ndarray] = field(repr=False, compare=False, default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.groups)
+    space: str = ""  # what distances were taken in
+    usual: float | None = None  # half of the held-out examples have a sample so near
+    where: dict[str, Tensor] = field(repr=False, compare=False, default_factory=dict)  # the map
 
     def __repr__(self) -> str:
         if self.groups:
@@ -234,6 +238,23 @@ class Missing:
                 "there are too few examples to be sure to see the loss of any group")
         return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
                 f"were {sizes}")
+
+    def __len__(self) -> int:
+        "How many groups are missing."
+        return len(self.groups)
+
+    @property
+    def protocol(self) -> str:
+        "How the groups were found, in one line to cite."
+        sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
+        rounds = f"; {len(self.masses[0]) - 1} shuffles" if self.masses else ""
+        walks = ", ".join(map(str, WALKS))
+        return (f"modelab {VERSION} missing: {sizes}; walks of {walks} steps between {LINKS} "
+                f"neighbours; in {self.space}{rounds}; level {self.level:g}, joint over all groups")
+
+    def _repr_html_(self) -> str:
+        "A map and a card for each group; a click shows its examples and the nearest samples."
+        return groups_html(self)
 
     def smallest_seen(self, limit: float | None = None) -> float | None:
         "Smallest share of a group apart whose loss has p ≤ limit with 95 % power; None: none has."
@@ -249,8 +270,9 @@ class Missing:
 
     def to_json(self) -> dict[str, Any]:
         "Groups, sizes and the sentence, as plain JSON."
-        return {"says": repr(self), "p": self.p, "level": self.level, "sizes": self.sizes,
-                "smallest seen": self.smallest_seen(),
+        return {"modelab": VERSION, "says": repr(self), "p": self.p, "level": self.level,
+                "sizes": self.sizes, "smallest seen": self.smallest_seen(), "space": self.space,
+                "usual distance": self.usual, "protocol": self.protocol,
                 "groups": [group.to_json() for group in self.groups]}
 
 
@@ -260,6 +282,7 @@ class _Sets:
     "The rows of a call that are looked at, and their features."
     rows: dict[str, Tensor]  # samples, reference, holdout: indices into what was given
     features: dict[str, Tensor]
+    space: str = ""  # the name of the features
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #a11a5d52
 def _class_shares(labels: Tensor | None) -> dict[str, float]:
@@ -269,6 +292,17 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
     values, counts = labels.unique(return_counts=True)
     shares = zip(values.tolist(), (counts / len(labels)).tolist())
     return {f"{value:g}": share for value, share in sorted(shares, key=lambda item: -item[1])}
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #cf299c6b
+def _map_of(sets: _Sets) -> dict[str, Tensor]:
+    "Reference and samples along two main directions, `(n, 2)`; and the rows of the reference."
+    middle = sets.features["reference"].mean(0)
+    some = sets.features["reference"][::math.ceil(len(sets.features["reference"]) / 1000)]
+    directions = torch.linalg.svd(some - middle, full_matrices=False)[2][:2].T
+    where = {name: torch.nn.functional.pad((sets.features[name] - middle) @ directions,
+                                           (0, 2 - directions.shape[1]))
+             for name in ("reference", "samples")}
+    return where | {"rows": sets.rows["reference"]}
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #a9231627
 def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[str, Any],
@@ -282,12 +316,14 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
     share, made = (float(v.double().mean()) for v in (inside, inside[owner] & (far <= gate)))
     order = torch.as_tensor(one.rows[np.argsort(-z, kind="stable")])
     index, shown = kept[order], order[:24]
-    beside = nearest_k(features["reference"][shown], features["samples"])[1][:, 0]
+    near, beside = (v[:, 0] for v in nearest_k(features["reference"][shown], features["samples"]))
+    beside = sets.rows["samples"][beside]
     return Group(share, *wilson_interval(share, len(kept)),
                  made, *wilson_interval(made, len(owner)), p, index.tolist(), one.scattered,
                  [names[i] for i in index] if names else [],
                  _class_shares(None if labels is None else labels[index]),
-                 given["reference"][kept[shown]], given["samples"][sets.rows["samples"][beside]])
+                 given["reference"][kept[shown]], given["samples"][beside],
+                 beside.tolist(), near.tolist())
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #9e91d341
 def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
@@ -370,13 +406,14 @@ def _read(given: dict[str, Any], features: Callable | None, most: int,
     rows = _choose_rows(given, most, generator)
     sources = {"reference": given["reference"], "samples": given["samples"],
                "holdout": given.get("holdout", given["reference"])}
-    space = features or value_space(given["reference"], rows["reference"])[1]
-    found = {name: FeatureRows(name, source, space, memory // 2)[rows[name]]
-             for name, source in sources.items()}
+    name, space = (space_name(features), features) if features else \
+        value_space(given["reference"], rows["reference"])
+    found = {part: FeatureRows(part, source, space, memory // 2)[rows[part]]
+             for part, source in sources.items()}
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
-    return _Sets(rows, found)
+    return _Sets(rows, found, name)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #dbb49598
 def _check_names_and_rounds(names: tuple[str, ...] | None, n: int, rounds: int,
@@ -451,5 +488,7 @@ def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tu
     groups = [group for group in groups if group.samples_share < group.share]
     sizes = {name: len(x[name]) for name in ("samples", "reference", "holdout")}
     others = [p for p, _, _ in found if p > level]
+    usual = float(nearest_k(x["holdout"], x["samples"])[0][:, 0].median())
     return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes,
-                   _count_copies(sets, given) if count else 0, masses)
+                   _count_copies(sets, given) if count else 0, masses, sets.space, usual,
+                   _map_of(sets) if groups else {})

@@ -8,18 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..core.checks import check_int, check_number
-from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..data.readers import index_parts, SampleFile
 from ..data.rows import first_few
 from .audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options)
-from .audit_sources import file_of, least_examples
+                                              memory_bytes, open_matched, reading_options,
+                                              write_report)
+from .audit_sources import file_of, least_examples, link_of
 from .missing import missing, Missing
+from .missing_page import missing_document, NamedRow
 from .page import utf8_text
 
 # %% auto #0
@@ -30,7 +33,7 @@ __all__ = []
 def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     """which kinds of real examples are not made? Exit status 0: no group found, 1 some, 2 error
 
-    modelab missing made/ --reference train/ --holdout test/
+    modelab missing made/ --reference train/ --holdout test/ --out report.html
     modelab missing samples.npy --reference train.npy --features dinov2 --json missing.json
     """
     option = parser.add_argument
@@ -43,6 +46,8 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     option("--level", type=float, default=.05, help="chance of any false group (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000); "
            "of the reference up to twice as many where there is no --holdout")
+    option("--out", help="report to write, one HTML file that needs nothing else: a map of the "
+           "groups; a click shows a group's examples and the samples nearest to them")
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
 
@@ -79,9 +84,25 @@ def _check_spread(source: SampleFile) -> None:
     if all(bool((source[part] == first).all()) for part in parts):
         raise ValueError(f"{source.path.name}: all {len(source)} examples are equal")
 
+# %% ../../nbs/4_evidence/03_missing.ipynb #10e27f07
+def _row_names(samples: SampleFile, reference: SampleFile) -> Callable[[str, int], NamedRow]:
+    "From `samples` or `reference`, and a row, to the name and the address of its file."
+    sources = {"samples": samples, "reference": reference}
+    return lambda part, row: NamedRow(file_of(sources[part], row) or f"row {row}",
+                                      link_of(sources[part], row))
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #98c313a1
+def _named_json(found: Missing, notes: list[str], name_of: Callable) -> dict[str, Any]:
+    "Everything but the values of examples, as plain JSON."
+    report = found.to_json() | {"notes": notes}
+    for group in report["groups"]:
+        rows = group["nearest_indices"]
+        group["nearest_names"] = [name_of("samples", row).name for row in rows]
+    return report
+
 # %% ../../nbs/4_evidence/03_missing.ipynb #39a36f35
-def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
-    "The groups that are missing, and notes on the files."
+def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str], Callable]:
+    "The groups that are missing, notes on the files, and the names of their rows."
     (source, samples, holdout), notes = open_matched(args, args.reference, args.samples,
                                                      args.holdout)
     notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
@@ -97,7 +118,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     found = found.with_class_names(source.label_names if labels is not None else None)
     notes += _note_on_copies(found) + _note_on_classes(source, samples)
     notes += getattr(features, "notes", [])
-    return found, list(dict.fromkeys(notes))
+    return found, list(dict.fromkeys(notes)), _row_names(samples, source)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #7de47181
 def _run_missing(args: argparse.Namespace) -> int:
@@ -105,12 +126,15 @@ def _run_missing(args: argparse.Namespace) -> int:
     check_int("--most", args.most, 40)
     check_number("--level", args.level, 0, .5, above=0)
     inputs = args.samples, args.reference, args.holdout, args.features
-    check_outputs(inputs, (), json=args.json)
+    check_outputs(inputs, ("PIL",), out=args.out, json=args.json)
     check_holdout(args.holdout, reference=args.reference, samples=args.samples)
-    found, notes = _find_groups(args)
+    found, notes, name_of = _find_groups(args)
     if args.json is not None:
-        report = found.to_json() | {"notes": notes}
-        atomic_write(args.json, (json.dumps(report, indent=1) + "\n").encode())
+        text = json.dumps(_named_json(found, notes, name_of), indent=1) + "\n"
+        write_report("--json", args.json, text.encode())
+    if args.out is not None:
+        folder = Path(args.out).absolute().parent
+        write_report("--out", args.out, missing_document(found, notes, name_of, folder))
     lines = [f"{group}: {', '.join(group.names[:3])}" for group in found.groups]
     notes = [f"note: {note}" for note in notes]
     print(utf8_text("\n".join([*(lines or [repr(found)]), *notes])))

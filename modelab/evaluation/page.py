@@ -33,6 +33,15 @@ def xml_safe(text: str) -> str:
     kept = (c if c.isprintable() or c in "\n\t" else "?" for c in text)
     return "".join(kept)
 
+# %% ../../nbs/6_workshop/17_report.ipynb #b73aa309
+def _as_images(x: Tensor) -> Tensor | None:
+    "Examples as pictures `(n, h, w[, 3])`, if they are pictures."
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        return x.movedim(1, -1).squeeze(-1)
+    if x.ndim == 4 and x.shape[-1] in (1, 3):
+        return x.squeeze(-1)
+    return x if x.ndim == 3 and min(x.shape[1:]) >= 4 else None
+
 # %% ../../nbs/6_workshop/17_report.ipynb #a6532f32
 def on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
     "All pictures in [0, 1]."

@@ -20,8 +20,8 @@ from .._index import VERSION
 from ..core.plotting import axes, FAKE, Picture, REAL, scatter
 from .attributes import AttributeTable, p_cell, p_text
 from .conditions import ConditionRow, ConditionTable, NOT_TESTED
-from .page import (chart, gallery, html_file, html_lines, html_rows, join_words,
-                                     on_one_scale, relative_link, STYLE, xml_safe)
+from .page import (_as_images, chart, gallery, html_file, html_lines, html_rows,
+                                     join_words, on_one_scale, relative_link, STYLE, xml_safe)
 from .precision_recall import pr_curve
 
 # %% auto #0
@@ -344,15 +344,6 @@ def junit_xml(report: Report,
             failure = ElementTree.SubElement(case, "failure", message=xml_safe(fault))
             failure.text = xml_safe(f"{report.verdict} {report.coverage}")
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-
-# %% ../../nbs/6_workshop/17_report.ipynb #b73aa309
-def _as_images(x: Tensor) -> Tensor | None:
-    "Examples as pictures `(n, h, w[, 3])`, if they are pictures."
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        return x.movedim(1, -1).squeeze(-1)
-    if x.ndim == 4 and x.shape[-1] in (1, 3):
-        return x.squeeze(-1)
-    return x if x.ndim == 3 and min(x.shape[1:]) >= 4 else None
 
 # %% ../../nbs/6_workshop/17_report.ipynb #1e5b2a16
 def _caption(kind: str, example: Example, neighbours: int) -> str:

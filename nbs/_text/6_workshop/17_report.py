@@ -34,8 +34,8 @@ from modelab._index import VERSION
 from modelab.core.plotting import axes, FAKE, Picture, REAL, scatter
 from modelab.evaluation.attributes import AttributeTable, p_cell, p_text
 from modelab.evaluation.conditions import ConditionRow, ConditionTable, NOT_TESTED
-from modelab.evaluation.page import (chart, gallery, html_file, html_lines, html_rows, join_words,
-                                     on_one_scale, relative_link, STYLE, xml_safe)
+from modelab.evaluation.page import (_as_images, chart, gallery, html_file, html_lines, html_rows,
+                                     join_words, on_one_scale, relative_link, STYLE, xml_safe)
 from modelab.evaluation.precision_recall import pr_curve
 
 # %%
@@ -67,6 +67,25 @@ from urllib.parse import quote, unquote_to_bytes
 from torch import Tensor
 
 from modelab.core.plotting import Picture
+
+# %%
+#| export evaluation.missing_page
+"Missing groups as HTML: a map and a card for each; a click shows a group's neighbourhoods."
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modelab.core.plotting import FAKE, MISSING, REAL
+from modelab.evaluation.attributes import p_text
+from modelab.evaluation.page import (_as_images, _data_address, _figure, html_file, html_lines,
+                                     html_rows, on_one_scale, relative_link, STYLE)
 
 # %%
 #| export evaluation.audit_command
@@ -792,7 +811,7 @@ print(junit_xml(report).decode()[:420])
 # The same report as one HTML file with its pictures inside. It is read without a network, in dark mode, and on a phone. Examples that are pictures are shown, all on one scale of grey, so that a dimmed copy looks dimmed.
 
 # %%
-#| export
+#| export evaluation.page
 def _as_images(x: Tensor) -> Tensor | None:
     "Examples as pictures `(n, h, w[, 3])`, if they are pictures."
     if x.ndim == 4 and x.shape[1] in (1, 3):
@@ -1179,6 +1198,273 @@ def html_document(report: Report,
 page = html_document(report)
 assert page.count(b"<figure>") >= 96 and b"http" not in page and len(page) < 2e6
 f"{len(page) / 1e3:.0f} kB"
+
+# %% [markdown]
+# ## A map of missing groups
+# The search for missing groups of chapter [4.3](../4_evidence/03_missing.ipynb) has a page of its own. It shows a map of the real data and a card for each group. You choose a card, or click a point of a group on the map, and see its neighbourhoods: real examples of the group, and the sample nearest to each. The cards are radio buttons and the choice is made by the style sheet alone. So the page needs no script and no kernel: it works in a file, in a stored notebook, on a phone, and by the arrow keys.
+#
+# What it shows at most:
+
+# %%
+#| export evaluation.missing_page
+SHOWN_GROUPS = 8  # of a page: the surest
+SHOWN_PAIRS = 12  # of a group
+SHOWN_POINTS = 1500  # real examples on the map, and as many samples
+
+
+# %% [markdown]
+# An example has a name, and a link if it has a file of its own.
+
+# %%
+#| export evaluation.missing_page
+class NamedRow(NamedTuple):
+    "What a page calls an example, and the address of its file."
+    name: str
+    link: str | None = None
+
+
+# %% [markdown]
+# Without files, the names are those that the search was given, or row numbers.
+
+# %%
+#| export evaluation.missing_page
+def _known_names(found: Any) -> Callable[[str, int], NamedRow]:  # a `Missing`
+    "From `reference` or `samples`, and a row, to its name."
+    known = {row: name for group in found.groups for row, name in zip(group.indices, group.names)}
+    return lambda part, row: NamedRow(part == "reference" and known.get(row) or f"row {row}")
+
+
+# %% [markdown]
+# The map is 400 wide and 300 high, and shows all real examples. A sample that lies outside is not drawn.
+
+# %%
+#| export evaluation.missing_page
+def _map_places(real: Tensor) -> Callable[[Tensor], list[list[float]]]:  # (n, 2)
+    "From two coordinates to places on the map."
+    low, high, size = real.amin(0), real.amax(0), torch.tensor([400., 300.])
+    scale = ((size - 30) / (high - low).clamp(min=1e-12)).amin() * torch.tensor([1., -1.])
+    return lambda x: ((x - (low + high) / 2) * scale + size / 2).tolist()
+
+
+# %%
+_map_places(torch.tensor([[0., 0.], [2., 1.]]))(torch.tensor([[0., 0.], [1., .5]]))
+
+
+# %% [markdown]
+# All points of one colour are one path.
+
+# %%
+#| export evaluation.missing_page
+def _dots(places: Sequence[Sequence[float]], colour: str, width: float) -> str:
+    "Places on the map as round dots."
+    path = "".join(f"M{x:.0f} {y:.0f}h.1" for x, y in places if 0 <= x <= 400 and 0 <= y <= 300)
+    return (f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}" '
+            'stroke-linecap="round"/>')
+
+
+# %% [markdown]
+# The ground of the map: real examples in grey, samples in orange.
+
+# %%
+#| export evaluation.missing_page
+def _ground(found: Any, place: Callable[[Tensor], list[list[float]]]) -> str:
+    "The map without groups, and what its colours mean."
+    thin = lambda x: place(x[::math.ceil(len(x) / SHOWN_POINTS)])
+    dots = (_dots(thin(found.where["reference"]), MISSING, 5)
+            + _dots(thin(found.where["samples"]), FAKE, 3))
+    says = ("Real examples (grey), samples (orange) and the missing groups (blue), along the two "
+            "main directions of the real data. Choose a group here or by its card.")
+    return (f'<figure class="map"><svg viewBox="0 0 400 300" role="img" aria-label="{says}">{dots}'
+            f"</svg><figcaption>{says}</figcaption></figure>")
+
+
+# %% [markdown]
+# A group is a layer on top. Its number stands at its most typical example.
+
+# %%
+#| export evaluation.missing_page
+def _layer(number: int, places: Sequence[Sequence[float]]) -> str:
+    "The points of a group, with its number."
+    x, y = places[0]
+    dots = _dots(places[::math.ceil(len(places) / SHOWN_POINTS)], REAL, 6)
+    return (f'<svg class="layer" viewBox="0 0 400 300" aria-hidden="true">{dots}'
+            f'<circle cx="{x:.0f}" cy="{y:.0f}" r="10" fill="{REAL}"/>'
+            f'<text x="{x:.0f}" y="{y + 5:.0f}" fill="#fff" font-size="14" text-anchor="middle">'
+            f"{number}</text></svg>")
+
+
+# %% [markdown]
+# A share is a bar. The line is its interval.
+
+# %%
+#| export evaluation.missing_page
+def _share_bar(share: float, low: float, high: float, most: float, colour: str) -> str:
+    "A share and its interval as a bar whose full length is `most`."
+    at = [f"{100 * value / most:.1f}" for value in (share, low, high)]
+    return (f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect y="1" width="{at[0]}" height="8" fill="{colour}"/><path d="M{at[1]} 5H{at[2]}" '
+            'stroke="currentColor" stroke-width="2" vector-effect="non-scaling-stroke"/></svg>')
+
+
+# %% [markdown]
+# The card of a group: its most typical example, both shares, and $p$. It holds the layer, so that a click on a point of the map is a click on the card.
+
+# %%
+#| export evaluation.missing_page
+def _card(number: int, group: Any, layer: str, image: Tensor | None, most: float) -> str:
+    "A radio button with what it chooses."
+    what, part = next(iter(group.classes.items()), ("", 0.))
+    title = f"Group {number}" + f": mostly {what}" * (part > .5)
+    shares = "".join(
+        f"{_share_bar(*share, most, colour)}<br>{100 * share[0]:.1f} % of the {name}<br>"
+        for name, colour, share in (
+            ("data", REAL, (group.share, group.low, group.high)),
+            ("samples", FAKE, (group.samples_share, group.samples_low, group.samples_high))))
+    picture = "" if image is None else f'<img alt="example" src="{_data_address(image)}">'
+    return (f'<label><input type="radio" name="group" value="{number}"{" checked" * (number == 1)}'
+            f' data-lm-suppress-shortcuts="true">{picture}<span><b>{html.escape(title)}</b><br>'
+            f"{shares}{html.escape(p_text(group.p))}</span>{layer}</label>")
+
+
+# %% [markdown]
+# The neighbourhoods of a group: pairs of a real example and the sample nearest to it.
+
+# %%
+#| export evaluation.missing_page
+def _pairs(group: Any, name_of: Callable[[str, int], NamedRow],
+           images: tuple[Tensor, Tensor] | None) -> str:
+    "Real examples, each above its nearest sample; as pictures, or as names."
+    rows = list(zip(group.indices, group.nearest_indices, group.distances))[:SHOWN_PAIRS]
+    named = [(name_of("reference", real), name_of("samples", made), f"distance {far:.3g}")
+             for real, made, far in rows]
+    if images is None:
+        return html_rows(["real example", "nearest sample", ""],
+                         [(real.name, made.name, far) for real, made, far in named])
+    pairs = "".join(f'<div class="pair">{_figure(x, real, "real")}{_figure(y, made, far)}</div>'
+                    for (real, made, far), x, y in zip(named, *images))
+    return f'<div class="gallery">{pairs}</div>'
+
+
+# %% [markdown]
+# A page about a group has its sentence, its figures and its pairs. One distance stands beside the others: how near a sample is to half of the held-out examples.
+
+# %%
+#| export evaluation.missing_page
+def _group_section(number: int, group: Any, found: Any, pairs: str) -> str:
+    "What is shown of a group that is chosen."
+    span = lambda v, low, high: f"{v:.1%} [{low:.1%}, {high:.1%}]"
+    share = span(group.share, group.low, group.high)
+    made = span(group.samples_share, group.samples_low, group.samples_high)
+    says = [f"Share of the data {share}, of the samples {made} (Wilson 95 %).",
+            f"{p_text(group.p)}, joint over all groups and walks.",
+            f"{len(group.indices)} of {found.sizes['reference']} real examples"
+            + " in several places" * group.scattered + "."]
+    parts = ", ".join(f"{name} {part:.0%}" for name, part in list(group.classes.items())[:5])
+    says += [f"Classes: {parts}."] * bool(parts)
+    near = "" if found.usual is None else (f" Half of the held-out examples have a sample within "
+                                           f"{found.usual:.3g}.")
+    under = f"Each real example stands above the sample nearest to it, in {found.space}.{near}"
+    return (f"<section><h2>Group {number}: {html.escape(str(group))}</h2>{html_lines(says)}"
+            f"<p>{html.escape(under)}</p>{pairs}</section>")
+
+
+# %% [markdown]
+# The style sheet shows the section of the card that is chosen. A browser that cannot do this shows all sections, and so does paper.
+
+# %%
+#| export evaluation.missing_page
+GROUPS_STYLE = """
+.modelab-audit form{position:relative;display:flex;flex-wrap:wrap;gap:.5em 1em;margin:0}
+.modelab-audit figure.map{flex:0 0 auto;width:min(24em,100%)}
+.modelab-audit svg{display:block;width:100%}
+.modelab-audit svg.bar{height:.7em;display:inline-block;width:8em;max-width:100%}
+.modelab-audit .map svg{outline:1px solid #8c8c8c}
+.modelab-audit svg.layer{position:absolute;left:0;top:0;width:min(24em,100%);pointer-events:none}
+.modelab-audit .layer *{pointer-events:visiblePainted;cursor:pointer}
+.modelab-audit .layer path{opacity:.55}
+.modelab-audit .cards{flex:1 1 15em;display:flex;flex-wrap:wrap;gap:.5em;align-content:flex-start}
+.modelab-audit label{display:flex;gap:.5em;padding:.4em;cursor:pointer;outline:1px solid #8c8c8c;
+line-height:1.3;font-size:.9em;align-items:flex-start}
+.modelab-audit label img{width:3.5em;height:auto;image-rendering:pixelated}
+.modelab-audit label:has(:checked){outline:3px solid #0072B2}
+.modelab-audit label:has(:focus-visible){outline:3px solid currentColor}
+.modelab-audit label:has(:checked) .layer path{opacity:1}
+.modelab-audit section{flex:1 1 100%;min-width:0}
+.modelab-audit .pair figure{margin-bottom:.3em}
+@media screen{@supports selector(:has(*)){.modelab-audit form>section{display:none}
+""" + "".join(
+    f".modelab-audit form:has(label:nth-of-type({i}) :checked)>section:nth-of-type({i})"
+    "{display:block}" for i in range(1, SHOWN_GROUPS + 1)) + "}}"
+
+
+# %% [markdown]
+# The map, the cards and the sections together. A form keeps the cards of two results on one page apart; `dialog` means that nothing is sent.
+
+# %%
+#| export evaluation.missing_page
+def _groups_form(found: Any, name_of: Callable[[str, int], NamedRow]) -> str:
+    "The groups of a result, to choose from."
+    groups, place = found.groups[:SHOWN_GROUPS], _map_places(found.where["reference"])
+    at = dict(zip(found.where["rows"].tolist(), place(found.where["reference"])))
+    images = {f"{i} {part}": _as_images(getattr(group, part).cpu().float())
+              for i, group in enumerate(groups) for part in ("examples", "nearest")}
+    drawn = all(x is not None for x in images.values())
+    images = on_one_scale(images) if drawn else {}
+    most = max(max(group.high, group.samples_high) for group in groups)
+    cards, sections = "", ""
+    for i, group in enumerate(groups):
+        both = (images[f"{i} examples"], images[f"{i} nearest"]) if drawn else None
+        layer = _layer(i + 1, [at[row] for row in group.indices])
+        cards += _card(i + 1, group, layer, both and both[0][0], most)
+        sections += _group_section(i + 1, group, found, _pairs(group, name_of, both))
+    return (f'<form method="dialog">{_ground(found, place)}<div class="cards" role="radiogroup" '
+            f'aria-label="missing groups, the surest first">{cards}</div>{sections}</form>')
+
+
+# %% [markdown]
+# As a piece of HTML, for a notebook:
+
+# %%
+#| export evaluation.missing_page
+def groups_html(found: Any,  # a `Missing`
+                notes: Sequence[str] = (),
+                name_of: Callable[[str, int], NamedRow] | None = None) -> str:
+    "Missing groups as one self-contained piece of HTML; a sentence if there are none."
+    more, count = len(found.groups) - SHOWN_GROUPS, len(found.groups)
+    first = f"{count} missing group{'s' * (count > 1)}" if count else repr(found)
+    first += f"; the {SHOWN_GROUPS} surest are shown" * (more > 0)
+    form = _groups_form(found, name_of or _known_names(found)) if count else ""
+    cite = html.escape(f"To cite: {found.protocol}")
+    return (f'<div class="modelab-audit"><style>{STYLE}{GROUPS_STYLE}</style>'
+            f"<p><b>{html.escape(first)}</b></p>{html_lines(notes, 'Notes on the data')}{form}"
+            f"<p><small>{cite}</small></p></div>")
+
+
+# %% [markdown]
+# As a file, with links from the folder that holds it:
+
+# %%
+#| export evaluation.missing_page
+def missing_document(found: Any,  # a `Missing`
+                     notes: Sequence[str] = (),
+                     name_of: Callable[[str, int], NamedRow] | None = None,
+                     folder: Path | None = None) -> bytes:  # of the page
+    "Missing groups as a file that a browser opens, without a network."
+    name_of = name_of or _known_names(found)
+
+    def linked(part: str, row: int) -> NamedRow:
+        name, link = name_of(part, row)
+        return NamedRow(name, relative_link(link, folder) if folder else link)
+    return html_file("modelab missing", groups_html(found, notes, linked))
+
+
+# %%
+from modelab import missing
+
+groups = missing(made, train, unseen, labels=kind[order[:599]])
+page = missing_document(groups)
+assert page.count(b'class="pair"') >= 12 and b"<script" not in page and len(page) < 2e6
+groups
 
 # %% [markdown]
 # ## The command
