@@ -230,7 +230,7 @@ dots(record["beside"]) if record.get("beside") else None
 # %% [markdown]
 # - *Reconstruction* of weight 1 captures 7.4 of eight modes, but unevenly: the TV is .56, and .29 with the penalty.
 # - *Any direction* is close in modes (7.75) and behind in balance and quality. So a bounded slope of $D$ gives part of the effect, and its direction the rest.
-# - *The wrong sign* gives fewer good samples and a higher TV than no penalty at all. Such a run looks like bad luck, so test the sign by the list of costs.
+# - *The wrong sign* gives fewer good samples and a higher TV than no penalty at all. Such a run looks like bad luck, so test the sign by the list of costs in chapter 2.3.
 
 # %% [markdown]
 # ### Which λ?
