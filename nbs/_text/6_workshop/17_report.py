@@ -10,7 +10,7 @@
 # | **Needs** | [4.2](../4_evidence/02_audit.ipynb) |
 # | **Time** | seconds |
 #
-# Chapter [4.2](../4_evidence/02_audit.ipynb) makes the tests. This chapter is for people who act on them. The examples are 8×8 scans of digits: a generator that never makes a four and copies some training scans.
+# This chapter is for people who act on an audit, and for contributors. If you only need the command: `modelab audit made/ --reference train/ --out report.html` (section *The command*; for CI see *In a CI job*). In Python, `audit(...)` of chapter [4.2](../4_evidence/02_audit.ipynb) returns the report. Chapter 4.2 explains the tests. The examples are 8×8 scans of digits: a generator that never makes a four and copies some training scans.
 
 # %%
 #| default_exp evaluation.report
@@ -137,7 +137,7 @@ from modelab.evaluation.page import utf8_text
 
 # %% [markdown]
 # ## What a report holds
-# The result of each test is one row.
+# The result of each test is one row, a `Finding`.
 
 # %%
 #| export
@@ -156,7 +156,7 @@ class Finding:
 
 
 # %% [markdown]
-# An example is named by its place in its source, from 0, and by its file if it has one. A suspicious sample carries the training example that it may be a copy of.
+# An `Example` has its place in its source, from 0, and its file if it has one. A suspicious sample carries the training example that it may be a copy of.
 
 # %%
 #| export
@@ -185,7 +185,7 @@ def name(self: Example) -> str:
 
 
 # %% [markdown]
-# For JSON, what is unknown is left out.
+# `to_json` prepares it for JSON. What is unknown is left out.
 
 # %%
 #| export
@@ -200,7 +200,7 @@ def to_json(self: Example, measure: str) -> dict[str, Any]:
 
 
 # %% [markdown]
-# A kind of real example that is missing, as chapter [4.3](../4_evidence/03_missing.ipynb) finds it:
+# A `MissingKind` is a group of real examples that is missing, as chapter [4.3](../4_evidence/03_missing.ipynb) finds it:
 
 # %%
 #| export
@@ -223,7 +223,7 @@ SHOWN_KINDS = 3
 
 
 # %% [markdown]
-# A report holds the findings and the examples. It says in plain words what was found.
+# A `Report` holds the findings and the examples. It says in plain words what was found.
 
 # %%
 #| export
@@ -265,7 +265,7 @@ def _null_text(found: Finding) -> str:
 
 
 # %% [markdown]
-# As text, a report is the verdict, the coverage, what was found, the worst examples by name, the notes, the tables, what was not found, and what is needed to cite it. The notes come before the tables, since a note may say that these cannot be trusted.
+# As text, a report has these parts in order: the verdict, the coverage, what was found, the worst examples by name, the notes, the tables, what was not found, and a line to cite. The notes come before the tables, since a note may say that these cannot be trusted. First the examples by name:
 
 # %%
 #| export
@@ -283,7 +283,7 @@ def _named_examples(report: Report) -> list[str]:
 
 
 # %% [markdown]
-# The text:
+# `report_text` writes all parts:
 
 # %%
 #| export
@@ -305,7 +305,7 @@ def report_text(report: Report) -> str:
 
 # %% [markdown]
 # ## The verdict
-# `starved` lists the classes that the generator makes too rarely: less than half of the share that held-out data has, by a test that takes part in the joint rate of false alarms.
+# `starved` lists the classes that the generator makes too rarely: less than half of their share in held-out data. The test for this is part of the joint rate of false alarms.
 
 # %%
 #| export
@@ -316,7 +316,7 @@ def starved(self: Report) -> list[str]:
 
 
 # %% [markdown]
-# Attributes whose rate differs, and conditions that are not covered, are faults of the same kind.
+# `unlike` lists two other faults of this kind: attributes whose rate differs, and conditions that are not covered.
 
 # %%
 #| export
@@ -342,7 +342,7 @@ def sound(self: Report) -> bool:
 
 
 # %% [markdown]
-# The command line turns this answer into an exit status for scripts.
+# `status` turns this answer into an exit status for scripts.
 
 # %%
 #| export
@@ -353,7 +353,7 @@ def status(self: Report) -> int:
 
 
 # %% [markdown]
-# Faults have names of their own: "no sign of balance" would say the opposite of what is meant.
+# `FAULT` has the names of faults. A test and its fault need two names: "no sign of balance" would say the opposite of what is meant.
 
 # %%
 #| export
@@ -363,7 +363,7 @@ FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated sa
 
 
 # %% [markdown]
-# Words are joined by commas and a last "or" or "and".
+# `join_words` joins words by commas and a last "or" or "and".
 
 # %%
 #| export evaluation.page
@@ -376,7 +376,7 @@ def join_words(words: list[str], last: str = "or") -> str:
 join_words(["junk"]), join_words(["junk", "copies", "timidity"], "and")
 
 # %% [markdown]
-# The verdict is one sentence. It names what is wrong, and begins with classes of which nothing is made. It gives no shares.
+# The `verdict` is one sentence. It names what is wrong, and begins with classes of which nothing is made. It gives no shares.
 
 # %%
 #| export
@@ -416,7 +416,7 @@ def _untold(conditions: ConditionTable | None) -> str:
 
 
 # %% [markdown]
-# The next sentence is the share of real data with samples near, beside the value of a perfect generator.
+# The next sentence, `coverage`, has the share of real data with samples near, beside the value of a perfect generator.
 
 # %%
 #| export
@@ -430,7 +430,7 @@ def coverage(self: Report) -> str:
 
 
 # %% [markdown]
-# Then each fault with its figures, a line each: classes and groups that get too few samples, with their mass, and the alarms.
+# Then `found` has a line with figures for each fault: classes and groups that get too few samples, with their shares, and the alarms.
 
 # %%
 #| export
@@ -468,7 +468,7 @@ def _condition_says(row: ConditionRow) -> str:
 
 
 # %% [markdown]
-# Last, the tests without an alarm. Each line names the smallest fault that would have been seen: without it, *no sign of copies* may only mean that there were too few examples.
+# Last, the tests without an alarm. Each line names the smallest fault that would have been seen. Without it, *no sign of copies* may only mean that there were too few examples. `SMALLEST` has the words.
 
 # %%
 #| export
@@ -487,7 +487,7 @@ SMALLEST = {
 
 
 # %% [markdown]
-# A test that had too few examples says so.
+# `silence` writes these lines. A test that had too few examples says so.
 
 # %%
 #| export
@@ -535,7 +535,7 @@ def footnote(self: Report) -> str:
 
 
 # %% [markdown]
-# Here is a report. The generator of the first lines never makes a four, and 60 of its samples are training scans.
+# Here is a report. Its generator never makes a four, and 60 of its samples are training scans.
 
 # %%
 from modelab.evaluation.audit import audit
@@ -565,7 +565,7 @@ MEASURE = {"missing": "samples near", "overproduced": "samples near", "strange":
 
 
 # %% [markdown]
-# A missing kind stands there with all of its examples.
+# A missing group is written with all of its examples.
 
 # %%
 #| export
@@ -579,7 +579,7 @@ def to_json(self: MissingKind) -> dict[str, Any]:
 
 
 # %% [markdown]
-# A copied sample stands there with its source.
+# A copied sample is written with the training example that it may be a copy of.
 
 # %%
 #| export
@@ -610,7 +610,7 @@ print(exact[0], {kind: len(found) for kind, found in stored["examples"].items()}
 
 # %% [markdown]
 # ## Worse than last time?
-# An earlier report, stored as JSON, is a baseline. A finding is worse if its interval lies above that of the baseline: the difference is beyond both. Overlapping intervals are no evidence that nothing changed; they say that this size cannot tell.
+# An earlier report, stored as JSON, is a baseline. A finding is worse if its interval lies above that of the baseline: the difference is beyond both. Overlapping intervals are no evidence that nothing changed; they say that samples of this size cannot show a change. `Change` is the comparison of one test.
 
 # %%
 #| export evaluation.baseline
@@ -628,7 +628,7 @@ class Change:
 
 
 # %% [markdown]
-# A baseline is a file from elsewhere, so its form is checked.
+# A baseline is a file from elsewhere, so `earlier_findings` checks its form.
 
 # %%
 #| export evaluation.baseline
@@ -643,7 +643,7 @@ def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
 
 
 # %% [markdown]
-# Two reports can be compared only if distances were taken in the same space. `changes_since` compares test by test. An alarm that the baseline did not raise counts as well, and so does a class or a group that is missing now and was not. A group is a known one if one of its most typical examples was listed in a group of the baseline.
+# Two reports can be compared only if distances were taken in the same space. `changes_since` (below) compares test by test. An alarm that the baseline did not raise counts as well, and so does a class or a group that is missing now and was not. `_new_gaps` finds these. A group is a known one if one of its most typical examples was listed in a group of the baseline.
 
 # %%
 #| export evaluation.baseline
@@ -660,10 +660,7 @@ def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
 
 
 # %% [markdown]
-# `changes_since` goes through the tests, and adds the gaps.
-
-# %% [markdown]
-# The same for attributes and conditions.
+# `_newly_unlike` does the same for attributes and conditions.
 
 # %%
 #| export evaluation.baseline
@@ -684,7 +681,7 @@ def _newly_unlike(report: Report, earlier: dict[str, Any]) -> list[Change]:
 
 
 # %% [markdown]
-# All of them together:
+# `changes_since` goes through the tests, and adds what the two functions find:
 
 # %%
 #| export evaluation.baseline
@@ -709,7 +706,7 @@ def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
 
 
 # %% [markdown]
-# If there is an earlier report, the first line says whether the samples are worse than last time.
+# If there is an earlier report, the first line says whether the samples are worse than last time. `worse_or_not` writes it.
 
 # %%
 #| export evaluation.baseline
@@ -733,7 +730,7 @@ worse_or_not(changes_since(report, stored), "last.json")
 error_message(changes_since, report, {"findings": 3})
 
 # %% [markdown]
-# The parts of a report that became worse, by the names that JUnit uses:
+# `worse_parts` lists the parts of a report that became worse, by the names that JUnit uses:
 
 # %%
 #| export evaluation.baseline
@@ -769,7 +766,7 @@ def _faults(report: Report) -> list[tuple[str, str]]:
 
 
 # %% [markdown]
-# The file:
+# `junit_xml` makes the file:
 
 # %%
 #| export
@@ -793,7 +790,7 @@ def junit_xml(report: Report,
 
 
 # %% [markdown]
-# XML knows no control characters, not even escaped. A class name may hold any.
+# XML forbids most control characters, even escaped ones. A class name may hold them, so `xml_safe` writes `?` instead.
 
 # %%
 #| export evaluation.page
@@ -1514,7 +1511,7 @@ def open_matched(args: argparse.Namespace,
 
 
 # %% [markdown]
-# What the command takes:
+# `_audit_command` declares what the command takes:
 
 # %%
 #| export evaluation.audit_command
@@ -1544,7 +1541,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# Options for labels and attributes. Sub-folders are classes without any option.
+# Then the options for labels and attributes. Sub-folders are classes without any option.
 
 # %%
 #| export evaluation.audit_command
@@ -1563,7 +1560,7 @@ def _annotation_options(parser: argparse.ArgumentParser) -> None:
 
 
 # %% [markdown]
-# How much is searched:
+# These options say how much is searched:
 
 # %%
 #| export evaluation.audit_command
@@ -1576,7 +1573,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
 
 
 # %% [markdown]
-# `--memory` is a number of bytes, with a letter for thousands, millions or billions. It may have a fraction.
+# `memory_bytes` reads `--memory`: a number of bytes, with a letter for thousands, millions or billions. It may have a fraction.
 
 # %%
 #| export evaluation.audit_command
@@ -1636,7 +1633,7 @@ def command_features(args: argparse.Namespace) -> Callable | None:
 
 
 # %% [markdown]
-# And what is written:
+# And these say what is written:
 
 # %%
 #| export evaluation.audit_command
@@ -1678,7 +1675,7 @@ def _attributes_of(source: SampleFile, table: LabelFile | None,
 
 
 # %% [markdown]
-# Reading pictures takes minutes, a look at a table takes none. So the tables of attributes and the option `--together` are checked before any picture is opened. Attributes of another kind of file are known only when it is read. A table that was looked at is kept, so that it is not read again.
+# Reading pictures may take minutes, and reading the names in a table is quick. So the tables of attributes and the option `--together` are checked before any picture is opened. Attributes of another kind of file are known only when it is read. A table that was looked at is kept, so that it is not read again.
 
 # %%
 #| export evaluation.audit_command
@@ -1699,7 +1696,7 @@ def _check_attributes(args: argparse.Namespace) -> dict[str, LabelFile]:
     return files
 
 # %% [markdown]
-# All that is known of the examples. A file is taken out of `files` when it was read, so that a large table is not kept during the audit.
+# `_read_annotations` collects all that is known of the examples. It takes a file out of `files` once it is read, so that a large table is not kept during the audit.
 
 # %%
 #| export evaluation.audit_command
@@ -1726,9 +1723,7 @@ def _read_annotations(args: argparse.Namespace, files: dict[str, LabelFile],
 
 
 # %% [markdown]
-# An audit of large files takes minutes. What would fail afterwards is looked at before: packages that a page needs, folders that do not exist, files that cannot be written.
-#
-# Where can a report be written?
+# An audit of large files takes minutes. So whatever would make the writing of reports fail is checked before: packages that a page needs, folders that do not exist, files that cannot be written. `_check_place` checks one path:
 
 # %%
 #| export evaluation.audit_command
@@ -1796,7 +1791,7 @@ with tempfile.TemporaryDirectory() as place:
 error_message(check_outputs, [], ["absent"], out="a")
 
 # %% [markdown]
-# A holdout that is one of the other files is not new.
+# Held-out data must be new. `check_holdout` refuses a file that is also another input.
 
 # %%
 #| export evaluation.audit_command
@@ -1847,7 +1842,7 @@ def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Re
 
 
 # %% [markdown]
-# A disk may be full by now. The error names the option.
+# `write_report` writes one file. If this fails, for example because the disk is full, the error names the option.
 
 # %%
 #| export evaluation.audit_command
@@ -1922,7 +1917,7 @@ assert again == 0
 
 # %% [markdown]
 # ## In a CI job
-# A job that trains a generator and keeps it only if it is no worse than the last one. On GitHub the action in the root of this repository installs the library, runs the command and shows its text as the summary of the job. A baseline that is not there yet, as in the first run, is left out.
+# Here a job trains a generator and keeps it only if it is no worse than the last one. On GitHub the action in the root of this repository installs the library, runs the command and shows its text as the summary of the job. A baseline that is not there yet, as in the first run, is left out.
 #
 # ```yaml
 # - uses: actions/setup-python@v5
@@ -1958,4 +1953,4 @@ assert again == 0
 # - A report names examples, by index and by file. A person can look at them.
 # - "Worse than last time" needs two intervals, not two numbers.
 # - Each line "no sign of" a fault names the smallest fault that would have been seen.
-# - A crash has the exit status 2, a finding 1.
+# - A crash has the exit status 2, a finding has 1, and a sound report 0.
