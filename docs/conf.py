@@ -36,7 +36,8 @@ html_baseurl = CFG.get("site", "")
 html_static_path = ["static", str(HERE.parent / "build/figures")]
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
-html_js_files = [("site.js", {"defer": "defer"}), ("tables.js", {"defer": "defer"})]
+html_js_files = [("site.js", {"defer": "defer"}), ("tables.js", {"defer": "defer"}),
+                 ("samples.js", {"defer": "defer"})]
 html_copy_source = html_show_sourcelink = False
 html_show_sphinx = False
 html_math_renderer = "mathml"

@@ -16,6 +16,7 @@ import re
 import shutil
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -35,6 +36,7 @@ PARTS = {0: "First steps and measures", 1: "The game of two networks", 2: "Gener
          3: "Reach every example", 4: "Evidence without labels", 5: "Papers of ICML 2019", 6: "The workshop"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 EITHER = re.compile(LINK.pattern + r"|```.*?```|(?<!`)(`+)(?!`).*?(?<!`)\4(?!`)", re.DOTALL)  # a link, or code
+SAMPLES = "leaderboard_samples.js"
 LIVE = ('<p class="live">This recording plays here without Python. To train it yourself, run this chapter in JupyterLab '
         "(<code>make lab</code> in a checkout); the live lab is explained in chapter 1.3.</p>")
 
@@ -172,6 +174,21 @@ def front_page(parts: dict[int, list[Path]]) -> str:
     return text.replace("<!-- parts -->", "\n".join(rows)).replace("<!-- toc -->", toc)
 
 
+def board_samples(found: dict) -> tuple[str, str]:
+    """The samples that a leaderboard keeps, as a script of the page, and the element that names its cells."""
+    def plain(note: dict) -> dict:
+        return note | {"data": base64.b64encode(zlib.decompress(base64.b64decode(note["data"]))).decode()}
+    sets = {name: {"data": plain(has["data"]), "circles": has["circles"], "cells": {}}
+            for name, has in found["sets"].items() if "data" in has}
+    for row in found["rows"]:
+        notes = [part["samples"] for part in row["parts"].values() if "samples" in part]
+        if notes and row["set"] in sets:
+            sets[row["set"]]["cells"][row["method"]] = plain(notes[0])
+    names = json.dumps({name: list(has["cells"]) for name, has in sets.items()})
+    return (f"window.boardSamples = {json.dumps(sets)};\n",
+            f'\n<div data-samples="../_static/{SAMPLES}" data-cells="{escape(names)}"></div>\n')
+
+
 def put(path: Path, text: str) -> None:
     """Write a page if it says something new, so that Sphinx reads only what changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,6 +215,9 @@ def gather(to: Path, figures: Path) -> set[Path]:
                 target = to / name.rpartition("/")[0] / link[3]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile((ROOT / name).parent / link[3], target)
+    script, element = board_samples(json.loads((ROOT / "benchmarks/leaderboard.json").read_text(encoding="utf-8")))
+    put(figures / SAMPLES, script)
+    wanted[to / "benchmarks/leaderboard.md"] += element
     wanted |= {to / f"nbs/part{part}.md": part_page(part, chapters) for part, chapters in parts.items()}
     wanted[to / "index.md"] = front_page(parts)
     wanted |= {to / "api" / name: text for name, text in write_reference().items()}

@@ -1,11 +1,14 @@
 """The reading site: its pages from the stored notebooks, the copies for Colab, every local link, and the built pages."""
 
+import base64
 import html
 import io
 import json
+import math
 import os
 import re
 import sys
+import zlib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -95,6 +98,21 @@ def test_every_public_name_is_in_the_reference():
 def test_docstrings_stand_in_the_reference_as_they_are_written():
     assert reference.prose("A *tensor* of shape `(*runs,)`; a_b <x>.") == r"A \*tensor\* of shape `(*runs,)`; a\_b \<x\>."
     assert reference.prose("One.\n\nTwo:\n    three  # four") == "One.\n\n```text\nTwo:\n    three  # four\n```"
+
+
+def test_the_samples_of_the_leaderboard_are_a_script_of_its_page(gathered):
+    texts, figures = gathered
+    found = json.loads((ROOT / "benchmarks/leaderboard.json").read_text("utf-8"))
+    script = (figures / pages.SAMPLES).read_text("utf-8")
+    shown = json.loads(script.removeprefix("window.boardSamples = ").removesuffix(";\n"))
+    assert len(script) < 4e5 and f'data-samples="../_static/{pages.SAMPLES}"' in texts["benchmarks/leaderboard.md"]
+    for row in found["rows"]:
+        kept = next(part["samples"] for part in row["parts"].values())
+        note = shown[row["set"]]["cells"][row["method"]]
+        assert note["shape"] == kept["shape"] and (note["low"], note["high"]) == (kept["low"], kept["high"])
+        assert base64.b64decode(note["data"]) == zlib.decompress(base64.b64decode(kept["data"])) and len(base64.b64decode(note["data"])) == 2 * math.prod(note["shape"])
+    assert sum(len(has["cells"]) for has in shown.values()) == len(found["rows"])
+    assert pages.board_samples({"sets": {"a": {}}, "rows": [{"set": "a", "method": "m", "parts": {"x": {"diverged": "at step 3"}}}]})[0] == "window.boardSamples = {};\n"
 
 
 def test_links_are_found_and_code_is_left_alone():
@@ -238,6 +256,39 @@ def test_the_tables_of_the_leaderboard_are_sorted_and_filtered(page, site):
     assert shown and all("r1" in text.casefold() for text in shown) and len(shown) < 5
     page.get_by_label("Show only rows with").fill("")
     assert ring.locator("tbody tr:visible").count() == len(methods) and not faults
+
+
+PAINTED = """canvas => { const d = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data; let n = 0;
+  for (let i = 0; i < d.length; i += 4) n += d[i] < 250 || d[i + 1] < 250 || d[i + 2] < 250; return n; }"""
+
+
+def test_a_click_and_enter_on_a_row_of_the_leaderboard_open_its_samples(page, site):
+    faults = watch(page, site)
+    page.goto(site + "benchmarks/leaderboard.html")
+    assert page.locator("tbody tr.opens").count() == len(json.loads((ROOT / "benchmarks/leaderboard.json").read_text("utf-8"))["rows"])
+    rows, dialog, seen = page.locator("section#ring-8-modes-protocol-fair tr.opens"), page.locator("dialog.samples"), set()
+    for method, open_it in (("R1", lambda row: row.locator("button").press("Enter")), ("WGAN, clipped", lambda row: row.locator("td").nth(2).click()),
+                            ("IMLE", lambda row: row.locator("button").click())):
+        row = next(r for r in rows.all() if r.locator("td").first.inner_text() == method)
+        open_it(row)
+        dialog.wait_for()
+        assert dialog.locator("h2").inner_text() == f"{method} on ring" and f"TV: {row.locator('td').nth(1).inner_text()}" in dialog.inner_text()
+        made, real = dialog.locator("canvas").all()
+        assert f"of {method}, first seed" in made.get_attribute("aria-label") and min(c.evaluate(PAINTED) for c in (made, real)) > 300
+        assert not page.evaluate(FAINT)
+        seen.add((made.evaluate("c => c.toDataURL()"), real.evaluate("c => c.toDataURL()")))
+        page.keyboard.press("Escape")
+        assert not dialog.is_visible()
+    assert len({a for a, _ in seen}) == 3 and len({b for _, b in seen}) == 1  # samples of their own, and the same data
+    for row in page.locator("tbody tr.opens").all():  # every cell of the board
+        row.locator("button").press("Enter")
+        dialog.wait_for()
+        assert all(canvas.evaluate(PAINTED) > 300 for canvas in dialog.locator("canvas").all()), row.inner_text()
+        dialog.get_by_role("button", name="Close").click()
+    row.locator("button").press("Enter")
+    page.set_viewport_size({"width": 400, "height": 900})
+    box = dialog.bounding_box()
+    assert box["x"] >= 0 and box["width"] <= 400 and dialog.evaluate("d => d.scrollWidth <= d.clientWidth + 1") and not faults
 
 
 def contrast_of_label(screenshot: bytes) -> tuple[float, float]:
