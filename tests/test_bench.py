@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 from modelab.training import leaderboard
@@ -16,7 +17,7 @@ from modelab.training.board_tables import above_noise, mean_ranks, order_rows, r
 from modelab.training.board_file import BoardCell, BoardTuning, read_board_file, setting_words
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
-from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, choose_setting, plot_board, publish_board, run_board,
+from modelab.training.leaderboard import (board_digest, board_markdown, BOARD_MEASURES, board_row, choose_setting, plot_board, publish_board, run_board,
                                           run_quick_board, summarise)
 from modelab.training.board_tuning import trial_row, trial_tv, trials_at
 from modelab.training.run import Diverged
@@ -72,7 +73,6 @@ def test_a_file_becomes_cells(file):
     assert (a.job.steps, b.job.steps, a.job.batch, c.job.batch) == (10, 12, 8, 4)  # a set overrides the top, a method both
     assert a.job.game["width"] == 8 and a.job.modes["radius"] == 2 and c.job.game["name"] == "wasserstein"
     as_json = file.with_suffix(".json")
-    import tomllib
     as_json.write_text(json.dumps(tomllib.loads(FILE)))
     assert read_board_file(as_json) == [a, b, c]
 
@@ -321,7 +321,36 @@ def test_the_quick_version_gives_the_same_bits_twice_and_writes_nothing(file, ca
     assert numbers(first) == numbers(run_quick_board(file, "cpu")) and [r["steps"] for r in first] == [10, 12, 12] and {r["runs"] for r in first} == {2}
     assert main(["bench", str(file), "--quick", "--device", "cpu"]) == 0
     told = capsys.readouterr()
+    assert told.out.endswith(f"Digest of all scores and samples: {board_digest(first)}\n")
     assert "# A trial, no result" in told.out and told.err.count("done") == 3 and list(file.parent.iterdir()) == [file]
+
+
+def test_the_quick_version_of_the_committed_board_gives_the_same_bits(root, tmp_path):
+    """Every method of leaderboard.toml with its own settings, on one set; the workflow `ci` does it with all sets."""
+    found = tomllib.loads((root / "benchmarks/leaderboard.toml").read_text())
+    for name, table in found["methods"].items():
+        table["sets"] = table.get("sets", ["line with far modes"])
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps(found))
+    rows = run_quick_board(path, "cpu")
+    assert len(rows) == len(found["methods"]) == 15 and not any(r["diverged"] for r in rows)
+    assert board_digest(rows) == board_digest(run_quick_board(path, "cpu")) and list(tmp_path.iterdir()) == [path]
+    assert board_digest(rows) != board_digest(rows[1:]) and len({board_digest([r]) for r in rows}) == 15
+    slower = [{**r, "parts": {k: p | {"seconds": 9.} for k, p in r["parts"].items()}} for r in rows]
+    assert board_digest(slower) == board_digest(rows)
+
+
+def test_a_digest_sees_one_bit(file, monkeypatch):
+    from modelab.training.run import Run
+    honest, first = Run.sample, run_quick_board(file, "cpu")
+
+    def flipped(self, n):
+        made = honest(self, n)
+        if n == 100:
+            made.view(-1).detach().numpy().view("u4")[-1] ^= 1
+        return made
+    monkeypatch.setattr(Run, "sample", flipped)
+    assert board_digest(first) != board_digest(run_quick_board(file, "cpu"))
 
 
 @pytest.mark.parametrize("values, expected", [([], None), ([None, None], None), ([3.], {"mean": 3., "low": None, "high": None, "n": 1, "of": 4}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import statistics
@@ -40,7 +41,7 @@ from .run import Diverged, Run
 
 # %% auto #0
 __all__ = ['BOARD_MEASURES', 'MOST', 'finite_or_none', 'finished_part', 'run_part', 'run_board', 'part_line', 'board_path',
-           'board_row', 'summarise', 'publish_board', 'quick_cell', 'run_quick_board']
+           'board_row', 'summarise', 'publish_board', 'quick_cell', 'run_quick_board', 'board_digest']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
@@ -172,6 +173,12 @@ def _kept_samples(run: Run) -> dict[str, Any]:
     margin = (high - low) / 4
     return pack_samples(run.sample(500)[0], round(low - margin, 3), round(high + margin, 3))
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #905e51bd
+def _bits(run: Run) -> str:
+    "A digest of the bits of a few samples of each seed."
+    made = run.sample(100).detach().cpu().contiguous().numpy()
+    return hashlib.blake2b(made.tobytes(), digest_size=8).hexdigest()
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #9c72bb6b
 def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: int) -> dict:
     "What each seed of a part covers, beside floor and null; or how it diverged."
@@ -182,7 +189,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
     size = list_checkpoints(kept.path)[0].stat().st_size
     with kept.paused():
         covered, (distances, least) = run.coverage(cell.protocol), _frechet(run)
-        kept_samples = _kept_samples(run)
+        kept_samples, bits = _kept_samples(run), _bits(run)
 
     def numbers(found: Any) -> dict:
         return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
@@ -193,7 +200,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
             "scores": [{**numbers(c), "frechet": d, "reached": r}
                        for c, d, r in zip(covered, distances, steps)],
             "floor": {**numbers(covered[0].floor), "frechet": least},
-            "null": numbers(covered[0].null), "samples": kept_samples}
+            "null": numbers(covered[0].null), "samples": kept_samples, "bits": bits}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #c05ac878
 def run_board(path: str | Path,  # the file
@@ -336,6 +343,15 @@ def run_quick_board(path: str | Path, device: str = "auto", *,
             rows.append(board_row(cell, {name: result}))
     return rows
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #f900c392
+def board_digest(rows: Sequence[dict]) -> str:
+    "A digest of all that is measured in the parts of some rows; the same for the same bits."
+    told = ("seconds", "device", "version")
+    kept = [{k: v for k, v in part.items() if k not in told}
+            for row in rows for part in row["parts"].values()]
+    text = json.dumps(kept, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2101bd86
 @register_command("bench")
 def _bench_command(parser: argparse.ArgumentParser) -> Callable:
@@ -364,7 +380,9 @@ def _run_bench(args: argparse.Namespace) -> None:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
     if args.quick:
-        print(board_markdown(run_quick_board(args.file, device, tell=tell), "A trial, no result"))
+        rows = run_quick_board(args.file, device, tell=tell)
+        print(board_markdown(rows, "A trial, no result"))
+        print("Digest of all scores and samples:", board_digest(rows))
         return
     check_packages("the picture of the board", ("matplotlib", "seaborn"))  # it is drawn last
     with handle_sigterm():

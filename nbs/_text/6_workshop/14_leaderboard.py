@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import statistics
@@ -669,6 +670,16 @@ def _kept_samples(run: Run) -> dict[str, Any]:
     return pack_samples(run.sample(500)[0], round(low - margin, 3), round(high + margin, 3))
 
 # %% [markdown]
+# Scores are rounded. So a digest of samples of all seeds is kept as well, bit by bit: two runs with the same digest have the same weights in all likelihood.
+
+# %%
+#| export
+def _bits(run: Run) -> str:
+    "A digest of the bits of a few samples of each seed."
+    made = run.sample(100).detach().cpu().contiguous().numpy()
+    return hashlib.blake2b(made.tobytes(), digest_size=8).hexdigest()
+
+# %% [markdown]
 # All this is measured at the end of the training, and its time is not counted.
 
 # %%
@@ -682,7 +693,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
     size = list_checkpoints(kept.path)[0].stat().st_size
     with kept.paused():
         covered, (distances, least) = run.coverage(cell.protocol), _frechet(run)
-        kept_samples = _kept_samples(run)
+        kept_samples, bits = _kept_samples(run), _bits(run)
 
     def numbers(found: Any) -> dict:
         return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
@@ -693,7 +704,7 @@ def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: i
             "scores": [{**numbers(c), "frechet": d, "reached": r}
                        for c, d, r in zip(covered, distances, steps)],
             "floor": {**numbers(covered[0].floor), "frechet": least},
-            "null": numbers(covered[0].null), "samples": kept_samples}
+            "null": numbers(covered[0].null), "samples": kept_samples, "bits": bits}
 
 
 # %% [markdown]
@@ -1545,7 +1556,7 @@ plot_board(rows)
 
 # %% [markdown]
 # ## A quick version
-# A board takes hours, and an error in its file should be seen in minutes. The quick version trains each cell with two seeds and a fiftieth of the steps. Of settings that are to be tried it takes the first. Its numbers say nothing about the methods. So it is printed only, and writes no file.
+# A board takes hours, and an error in its file should be seen in minutes (two, for the board of this repository). The quick version trains each cell with two seeds and a fiftieth of the steps. Of settings that are to be tried it takes the first. Its numbers say nothing about the methods. So it is printed only, and writes no file.
 
 # %%
 #| export
@@ -1571,8 +1582,22 @@ def run_quick_board(path: str | Path, device: str = "auto", *,
             rows.append(board_row(cell, {name: result}))
     return rows
 
+# %% [markdown]
+# A second run on the same machine must give the same bits. Then one digest of all results is the same, and one line is enough to compare two runs. Seconds are left out.
+
+# %%
+#| export
+def board_digest(rows: Sequence[dict]) -> str:
+    "A digest of all that is measured in the parts of some rows; the same for the same bits."
+    told = ("seconds", "device", "version")
+    kept = [{k: v for k, v in part.items() if k not in told}
+            for row in rows for part in row["parts"].values()]
+    text = json.dumps(kept, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
 # %%
 quick = run_quick_board(here / "small.toml", "cpu")
+assert board_digest(quick) == board_digest(run_quick_board(here / "small.toml", "cpu"))
 assert [row["runs"] for row in quick] == [2] * 5
 [(row["set"], row["method"], row["steps"]) for row in quick]
 
@@ -1613,7 +1638,9 @@ def _run_bench(args: argparse.Namespace) -> None:
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
     if args.quick:
-        print(board_markdown(run_quick_board(args.file, device, tell=tell), "A trial, no result"))
+        rows = run_quick_board(args.file, device, tell=tell)
+        print(board_markdown(rows, "A trial, no result"))
+        print("Digest of all scores and samples:", board_digest(rows))
         return
     check_packages("the picture of the board", ("matplotlib", "seaborn"))  # it is drawn last
     with handle_sigterm():
