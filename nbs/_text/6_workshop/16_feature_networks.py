@@ -10,10 +10,24 @@
 # | **Needs** | [4.2](../4_evidence/02_audit.ipynb) |
 # | **Time** | seconds; nothing is downloaded |
 #
-# Two pictures of one object may have very different pixels. So the audit and the measures of chapter
+# This chapter is for readers who audit pictures with a network of their choice, and for contributors who add a network. You most likely need one call:
+#
+# ```python
+# from modelab.evaluation.feature_networks import feature_network
+#
+# network = feature_network("dinov2", device="cuda")     # also inception, clip, lpips-vgg, face, pixels
+# network = feature_network("mine.onnx")                 # a file: ONNX (.onnx), TorchScript (.pt, .ts)
+# network = feature_network(my_function)                 # a function, or a module in eval mode
+# network(pictures)                                      # (n, c, h, w) in [0, 1] to features (n, d)
+# ```
+#
+# Functions such as `audit` take the result as `features=`. The published weights are not downloaded; the error says where to get them.
+#
+# Why features? Two pictures of one object may have very different pixels. So the audit and the measures of chapter
 # [4.1](../4_evidence/01_precision_recall.ipynb) use features, the output of a trained network. The figures of two papers can be compared only if
-# network, weights and resize are the same. So all three are parts of the name of a feature network here. The chapter
-# exports three modules: `evaluation.feature_networks`, `evaluation.lpips` and `evaluation.features`.
+# network, weights and resize are the same. So all three are parts of the name of a feature network here.
+#
+# The chapter exports three modules: `evaluation.feature_networks` (the networks by name or file), `evaluation.lpips` (LPIPS as a distance between rows) and `evaluation.features` (a small encoder that is trained on your own pictures).
 
 # %%
 #| default_exp evaluation.feature_networks
@@ -92,7 +106,7 @@ share
 assert share < .5
 
 # %% [markdown]
-# Pixel distances find almost no copy that was moved by one pixel. Features of a network that was trained on many pictures change less with such a move. The right network
+# Pixel distances miss most copies that were moved by one pixel. Features of a network that was trained on many pictures usually change less with such a move. The right network
 # depends on the data: Inception and DINOv2 are usual for photos, a face network for faces. For medical scans take a
 # network of your own.
 #
@@ -109,6 +123,7 @@ assert share < .5
 #
 # Resize and normalisation are part of the network. Pictures that are not square are stretched, so that nothing is cut off.
 # A Python function of your own may take other examples too, such as rows of a table. It gets them as they are, in float32.
+# `FeatureNetwork` holds a network and this contract:
 
 # %%
 #| export
@@ -151,7 +166,7 @@ def __call__(self: FeatureNetwork, pictures: Tensor) -> Tensor:
     return values
 
 # %% [markdown]
-# A frequent mistake is a wrong range. A network raises no error then. Many generators make pictures in [-1, 1].
+# A frequent mistake is a wrong range. Many generators make pictures in [-1, 1], and most networks raise no error then. So `_as_pictures` does.
 
 # %%
 #| export
@@ -170,7 +185,7 @@ def _as_pictures(x: Tensor) -> Tensor:
     return x[:, None] if x.ndim == 3 else x
 
 # %% [markdown]
-# The output of a network is checked batch by batch, so that a mistake shows at once and not after an hour.
+# `_features_of` checks the output of a network batch by batch, so that a mistake shows at once and not after an hour.
 
 # %%
 #| export
@@ -219,7 +234,7 @@ def _check_constant(self: FeatureNetwork, x: Tensor, values: Tensor) -> None:
                          f"got the same for all from {self.name}")
 
 # %% [markdown]
-# This test needs at least two examples.
+# `_all_same` compares all rows with the first. One row says nothing, so the test needs two examples or more.
 
 # %%
 #| export
@@ -243,7 +258,7 @@ wrong = [lambda x: x.mean((2, 3)) / 0, lambda x: x[1:], lambda x: 0 * x[:, 0, 0]
 # %% [markdown]
 # ## Weights that you have
 # Nothing is downloaded here. A file of weights is given by `weights=`, or it lies in the folder that the environment variable
-# `MODELAB_WEIGHTS` names, or in an installed package. If there is none, the error says where to get it.
+# `MODELAB_WEIGHTS` names, or in an installed package. If there is none, the error says where to get it. `KnownNetwork` holds what is known of each network:
 
 # %%
 #| export
@@ -257,7 +272,7 @@ class KnownNetwork:
     package: str = ""  # that brings the file along
 
 # %% [markdown]
-# The folder comes before the package, so that you can use other weights than those installed.
+# `find_weights` looks for the file. The folder comes before the package, so that you can use other weights than those installed.
 
 # %%
 #| export
@@ -292,7 +307,7 @@ def _existing(path: Path) -> Path:
     return path
 
 # %% [markdown]
-# Some packages that hold weights cannot be imported any more, but their files can be used. The import system says where they are.
+# Some packages that hold weights cannot be imported any more, but their files can be used. `package_file` finds them through the import system, without importing the package.
 
 # %%
 #| export
@@ -311,7 +326,7 @@ assert package_file("sklearn", "no-such-file") is None
 assert package_file("no_such_package", "x") is None
 
 # %% [markdown]
-# A file of weights may be a pickle, and a pickle is a program. So a file is read only if it holds tensors and nothing else.
+# A file of weights may be a pickle, and loading a pickle can run code. So `read_weights` reads a file only if it holds tensors and nothing else.
 
 # %%
 #| export
@@ -333,7 +348,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return found
 
 # %% [markdown]
-# Layers without fitting weights would stay random. So all weights must fit.
+# Layers without fitting weights would stay random. So `_fill` requires that all weights fit.
 
 # %%
 #| export
@@ -389,7 +404,7 @@ except ImportError as error:
 
 # %% [markdown]
 # ## Colours, size and normalisation
-# Networks for colours get three channels.
+# Networks for colours get three channels. `to_rgb` makes them:
 
 # %%
 #| export
@@ -401,8 +416,8 @@ def to_rgb(x: Tensor) -> Tensor:
     return x.expand(-1, 3, -1, -1)
 
 # %% [markdown]
-# Making a picture smaller without a filter drops pixels and gives other features (Parmar and others 2022). So the resize has a
-# filter. Bicubic weights go outside of [0, 1] at edges, which no picture does.
+# Making a picture smaller without a filter drops pixels and gives other features (Parmar and others 2022). So `resize_pictures` has an
+# antialiasing filter. Bicubic interpolation may give values outside of [0, 1] at edges, so its result is clipped.
 
 # %%
 #| export
@@ -430,7 +445,7 @@ assert to_rgb(stripes).shape == (1, 3, 8, 8)
 assert _to_bytes(torch.tensor([0., .999, 1])).tolist() == [0, 255, 255]
 
 # %% [markdown]
-# Stripes of one pixel become grey with the filter. Without the filter they become white.
+# The check shows why a filter is needed: stripes of one pixel become grey with it, and white without it.
 #
 # ## Pixels
 # The plainest features are the values themselves, one row a picture.
@@ -443,9 +458,9 @@ def _load_pixels(path: Path | None, device: str) -> Callable[[Tensor], Tensor]:
 
 # %% [markdown]
 # ## Inception
-# The Fréchet Inception distance is defined by a network of 2015 with TensorFlow's first bilinear resize. The package
-# torch-fidelity holds it in PyTorch, bit for bit. It takes bytes. (It reads weights by a way that runs code in the file.
-# So tensors are read here and handed over.)
+# The Fréchet Inception distance is defined by a network of 2015 with the bilinear resize of TensorFlow 1. The package
+# torch-fidelity holds it in PyTorch; its authors state that its figures match the reference up to machine precision. It takes bytes. (It would load the file of
+# weights in a way that can run code. So `read_weights` reads the tensors, and they are handed over.)
 
 # %%
 #| export
@@ -465,8 +480,8 @@ def _load_inception(path: Path, device: str) -> Callable[[Tensor], Tensor]:
 
 # %% [markdown]
 # ## DINOv2 and everything in timm
-# The package timm holds some thousand networks. Each has the size and the normalisation that it was trained with. Take the
-# layer below the classes, so weights of the classifier are left out.
+# The package timm holds a large number of networks. Each has the size and the normalisation that it was trained with. The features are the output of the
+# layer below the classifier, so the weights of the classifier are left out.
 
 # %%
 #| export
@@ -507,8 +522,8 @@ def _resize_of(height: int, width: int) -> str:
     return f"{height}×{width} bicubic antialiased"
 
 # %% [markdown]
-# DINOv2 was trained on pictures of 518 pixels. Evaluations feed it 224, which costs a fifth. Its table of positions is
-# interpolated to that. The features are those of the class token.
+# timm's DINOv2 expects pictures of 518 × 518 pixels. Evaluations of generators give it 224 × 224, which has a fifth of the patches. Its table of positions is
+# interpolated to that size. The features are those of the class token.
 
 # %%
 #| export
@@ -524,7 +539,7 @@ def _load_dinov2(path: Path, device: str, size: str) -> Callable[[Tensor], Tenso
 
 # %% [markdown]
 # ## CLIP
-# Of CLIP's two networks the one that reads pictures is used. Its features are those that are compared with texts.
+# CLIP has a network for pictures and one for texts. The one for pictures is used. Its features are those that CLIP compares with texts.
 
 # %%
 #| export
@@ -540,8 +555,8 @@ def _load_clip(path: Path, device: str) -> Callable[[Tensor], Tensor]:
 
 # %% [markdown]
 # ## LPIPS
-# LPIPS compares five layers of VGG16. At each place the channels are divided by their length, and each channel has a weight
-# that people's judgements gave. These are the layers:
+# LPIPS is a distance between two pictures. In the version here it compares five layers of VGG16. At each place the channels are divided by their length, and each channel has a weight
+# that was fitted to people's judgements. `vgg16_parts` gives the layers:
 
 # %%
 #| export evaluation.lpips
@@ -557,7 +572,7 @@ def vgg16_parts() -> nn.ModuleList:
     return parts
 
 # %% [markdown]
-# torchvision gives them consecutive numbers. So the weights are matched by their order.
+# torchvision numbers these layers in one sequence. So `vgg16_weights` matches the weights by their order.
 
 # %%
 #| export evaluation.lpips
@@ -573,7 +588,7 @@ def vgg16_weights(found: dict[str, Tensor]) -> dict[str, Tensor]:
             for number, name in zip(numbers, names) for kind in ("weight", "bias")}
 
 # %% [markdown]
-# LPIPS is a squared Euclidean distance between long rows: one number for each channel and place, scaled by the root of its
+# LPIPS is a squared Euclidean distance between long rows, which `lpips_rows` computes: one number for each channel and place, scaled by the root of its
 # weight over the number of places.
 
 # %%
@@ -595,7 +610,7 @@ def lpips_rows(parts: nn.ModuleList,  # of `vgg16_parts`
 
 # %% [markdown]
 # At 64 × 64 pixels such a row has half a million numbers, too many to keep for each of 50,000 pictures. A count sketch (Charikar, Chen,
-# Farach-Colton 2002) makes it short: the columns are shuffled, get random signs, and are summed into 4,096 numbers. The expected
+# Farach-Colton 2002) makes it short. `count_sketch` does this: the columns are shuffled, get random signs, and are summed into 4,096 numbers. The expected
 # squared distance is the same, and its relative deviation is about $\sqrt{2/4096}$, 2 %. Equal pictures stay equal.
 
 # %%
@@ -647,9 +662,9 @@ assert abs(by_hand - long) < 1e-4 * long
 
 # %% [markdown]
 # ## Faces
-# dlib's network gives 128 numbers a face. Faces of one person are mostly closer than .6. It expects faces as they are cut out for recognition:
-# upright, eyes at a third of the height, and little else in the picture. This function does not search for faces, so cut yours out first.
-# It computes on the CPU and takes about a third of a second for a face.
+# dlib's network gives 128 numbers a face. Its author calls two faces the same person if their distance is below .6. It expects faces as they are cut out for recognition:
+# upright, and with little else in the picture. This function does not search for faces, so cut yours out first.
+# It computes on the CPU.
 
 # %%
 #| export
@@ -667,7 +682,7 @@ def _load_face(path: Path, device: str) -> Callable[[Tensor], Any]:
 
 # %% [markdown]
 # ## The names
-# This table lists the names, the published file of weights for each, and its address:
+# `FEATURE_NETWORKS` lists the names, the published file of weights for each, and its address. To add a network, write a function that takes a file of weights and a device and returns the function from a batch to its features, as `_load_clip` does, and give it a row here:
 
 # %%
 #| export
@@ -749,7 +764,7 @@ def _load_onnx(path: Path, device: str) -> Callable[[Tensor], Any]:
     return extract
 
 # %% [markdown]
-# Sizes that are free have a name or nothing in place of a number.
+# `_run_onnx` runs a batch. Where the file leaves a size open, it has a name or nothing in place of a number.
 
 # %%
 #| export
@@ -776,7 +791,7 @@ _FILES = {".pt": _load_script, ".ts": _load_script, ".onnx": _load_onnx}
 
 # %% [markdown]
 # ## Networks of your own: a function
-# `module:function` names a function. The folder that you are in counts.
+# `module:function` names a function. `named_function` imports it; modules in the working folder are found, too.
 
 # %%
 #| export
@@ -797,7 +812,7 @@ def named_function(text: str) -> Callable:
 
 # %% [markdown]
 # ## Name and key
-# The name goes into a report. The key tells a cache whether features can be used again. It depends on every byte of the weights
+# `_from_weights` makes the feature network with its name and its key. The name goes into a report. The key tells a cache whether features can be used again. It depends on every byte of the weights
 # and on the kind of device, since a GPU rounds in another way. The key of a function is unknown, since it may call anything.
 
 # %%
@@ -817,7 +832,7 @@ def _from_weights(title: str, load: Callable, resize: str, path: Path | None, de
     return FeatureNetwork(name, extract, key, device, batch)
 
 # %% [markdown]
-# A module in training mode gives features that depend on the other pictures of the batch.
+# `_from_function` takes a function or a module. In training mode a module may give features that depend on the other pictures of the batch, so that is refused.
 
 # %%
 #| export
@@ -833,7 +848,7 @@ def _from_function(f: Callable, name: str, device: str, batch: int) -> FeatureNe
 
 # %% [markdown]
 # ## The one call
-# All of these stand behind one function.
+# `feature_network` is the function that you call. It decides from its argument which of the functions above makes the network.
 
 # %%
 #| export
@@ -886,7 +901,7 @@ def _from_text(text: str, device: str, batch: int) -> FeatureNetwork:
                      "or module:function")
 
 # %% [markdown]
-# The start of the message is the one for all wrong choices.
+# `_unknown` gives the start of this message, which is the same for all wrong choices in the library.
 
 # %%
 #| export
@@ -929,9 +944,9 @@ if kept is not None:
 
 # %% [markdown]
 # ## A small encoder, trained on your own pictures without labels
-# For small pictures no pretrained network fits. `train_picture_encoder` trains a convolutional encoder on the pictures themselves. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner of each changed picture among all of the batch. Chapter [3.2](../3_inclusion/02_imle_gan.ipynb) uses it as a space for distances.
+# Pretrained networks expect photos of a few hundred pixels. For small pictures `train_picture_encoder` trains a convolutional encoder on the pictures themselves. Each picture is changed twice (it is turned, moved, and gets noise). The encoder learns to find the partner of each changed picture among all of the batch. Chapter [3.2](../3_inclusion/02_imle_gan.ipynb) uses it as a space for distances, and finds that its features of 8×8 digits are no better than the pixels. So test it on your own pictures before you rely on it.
 #
-# First the network:
+# `PictureEncoder` is the network:
 
 # %%
 #| export evaluation.features
@@ -952,7 +967,7 @@ class PictureEncoder(nn.Module):
         return codes.reshape(*x.shape[:-3], -1) * self.scale
 
 # %% [markdown]
-# What is done to a picture: a small rotation and shift, and noise.
+# `_augment_with_noise` changes pictures by a small rotation, a small shift, and noise.
 
 # %%
 #| export evaluation.features
@@ -962,7 +977,7 @@ def _augment_with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
     return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
 
 # %% [markdown]
-# Each picture of a batch comes twice. The loss is the cross-entropy of finding the partner, in both directions.
+# Each picture of a batch comes twice. `_contrastive_loss` is the cross-entropy of finding the partner, in both directions.
 
 # %%
 #| export evaluation.features
@@ -973,7 +988,7 @@ def _contrastive_loss(one: Tensor, two: Tensor) -> Tensor:
     return F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)
 
 # %% [markdown]
-# At the end the encoder is scaled: the mean squared distance of two random examples becomes 1.
+# At the end `_set_scale` scales the encoder: the mean squared distance of two random examples becomes 1.
 
 # %%
 #| export evaluation.features
@@ -984,7 +999,7 @@ def _set_scale(net: PictureEncoder, x: Tensor) -> PictureEncoder:
     return net
 
 # %% [markdown]
-# The training is short. Its seed sets all that is drawn.
+# `train_picture_encoder` is the call. Its seed determines all that is drawn. `walk` is the number of optimiser steps.
 
 # %%
 #| export evaluation.features
@@ -1042,15 +1057,18 @@ codes.shape, spread
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The weights (torchvision's Inception is another network than the one of 2015), the resize (with or without a filter, before or
-# in the network), and the rounding to bytes or a compression of the pictures. The number of samples is a fourth one.
+# - The weights: torchvision's Inception is another network than the one of 2015.
+# - The resize: with or without a filter, before the network or in it.
+# - The rounding to bytes, or a compression of the pictures.
+#
+# The number of samples is a fourth one.
 # </details>
 
 # %% [markdown]
 # ## Recap
 # - Network, weights and resize belong to a figure; the name of a feature network says all three.
 # - The range of pictures is 0 to 1 for all networks, and another one is refused.
-# - Weights are tensors, or else they are a program. Nothing is downloaded.
+# - Weights are read only if they are tensors. A TorchScript file is a program: load only files that you trust. Nothing is downloaded.
 #
 # ## References
 # - Szegedy and others 2016: Inception. Heusel and others 2017: the Fréchet Inception distance.
