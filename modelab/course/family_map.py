@@ -54,8 +54,9 @@ def beside(rows: Sequence[dict], method: str = "PairwiseBiGAN",
     `captured`, a share of the modes.
     """
     pairs, found = pairs_of(rows, method, other), {}
-    for group in GROUPS.values():
-        for name in sorted({group(a) for a, _ in pairs}):
+    for key, group in GROUPS.items():
+        in_order = sorted((a for a, _ in pairs), key=lambda row, key=key: row.get(key, 0))
+        for name in dict.fromkeys(map(group, in_order)):
             found[name] = _counts([pair for pair in pairs if group(pair[0]) == name])
     return found
 
