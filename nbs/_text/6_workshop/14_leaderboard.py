@@ -1088,7 +1088,8 @@ NOISE_NOTE = """Of so many rows the whole interval is better than noise; – whe
 value, as it has no good sample, or with a single seed. The rows are ordered by TV, and a row is \
 above noise if it is so by TV. KL is over the good samples only. Noise has few of them, spread \
 evenly, so on sets with equal modes its KL is small though it covers nothing: a KL within noise \
-says that the good samples are less evenly spread than those of noise."""
+says that the shares of the good samples are not clearly nearer to the data's than those of noise \
+are, and nothing about how many samples are good."""
 
 # %% [markdown]
 # A value in the table is the mean with its interval. If some seeds have no value, the number of those that have one is added.
