@@ -234,7 +234,7 @@ costs
 
 # %% [markdown]
 # ## Three common mistakes
-# **The axes.** A published article takes the norm over the *last axis*. For points that is the whole example. A picture has three axes:
+# **The axes.** A published article with code for this penalty takes the norm over the *last axis*. For points that is the whole example. A picture has three axes:
 
 # %%
 image = torch.rand(1, 28, 28, 1)
@@ -278,7 +278,7 @@ assert torch.isclose(left, right)
 left.item(), right.item()
 
 # %% [markdown]
-# A flat $D$ gives $G$ no gradient, so it cannot make samples sharper. In the experiments $\lambda$ therefore falls during training. How far it may fall is measured in chapter 2.4.
+# A flat $D$ gives $G$ no gradient, so $G$ cannot make its samples sharper. In the experiments $\lambda$ therefore falls during training. Chapter 2.4 compares values of $\lambda$ at the start.
 
 # %% [markdown]
 # **The output.** A slope of one along the pair means $\ell(x)-\ell(\hat x)=\|x-\hat x\|$. A probability cannot rise by five. Give $D$ a sigmoid and the best possible steepness; the lowest cost and that of a logit are:
@@ -577,7 +577,9 @@ print(f"without the penalty {toward:.2f}, with it {shown:.2f}, difference {inter
 [round(cosine, 2) for cosine in guided["cosine"]]
 
 # %% [markdown]
-# With the penalty the cosine is higher in six seeds of eight and in the mean. The interval of the difference only just excludes 0. Here is the field for the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. (Every second recorded pair is drawn; the cosines below are of all.) At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the orange arrows do not follow the blue ones better with the penalty, and at step 800 hardly (the mean cosine is .34, and .33 without it). At step 1,500 they do: .39, and .10 without it. (These cosines are lower than those in the lists, because they are taken at the reconstruction and for pairs of any length.)
+# With the penalty the cosine is higher in six seeds of eight and in the mean. The interval of the difference only just excludes 0.
+#
+# Here are the pairs of the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. (Every second recorded pair is drawn; the cosines below are of all.) At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the orange arrows do not follow the blue ones better with the penalty, and at step 800 hardly (the mean cosine is .34, and .33 without it). At step 1,500 they do: .39, and .10 without it. (These cosines are lower than those in the lists, because they are taken at the reconstruction and for pairs of any length.)
 
 # %%
 def field(ax, kept):
@@ -698,7 +700,7 @@ assert abs(1 - crossing - ceiling(40.)) < 2e-3
 1 - crossing, ceiling(40.)
 
 # %% [markdown]
-# How steep are our generators? Of the points of a mode only a share of .989 lies within $3\sigma$, so the ceiling is multiplied by it. The record has the same game with another generator: 4 layers of 128 units, twice the rate, and a $\lambda$ that ends at half of the training.
+# How steep are our generators? The next output is the steepest slope of the eight generators with the penalty. The picture below it has the same game with another generator, from a record: 4 layers of 128 units, twice the rate, and a $\lambda$ that ends at half of the training. Of the points of a mode only a share of .989 lies within $3\sigma$, so the ceiling is multiplied by it.
 
 # %%
 interval(guided["steepest"], low=0)
@@ -737,13 +739,13 @@ for row in record.get("trials", []):
           f"{two(row, 'high_quality', 2):14} steepest slope {two(row, 'steepest', 0)}")
 
 # %% [markdown]
-# A deeper and wider $G$ helps most; a higher rate for $G$ helps some. Averaged weights, a 2-D latent and linear logits show no clear gain on these two seeds. For two modes the ceiling is the same in any number of latent dimensions (Tanielian et al.).
+# A wider $G$ is steeper and makes more good samples, and a wider and deeper one most. A higher rate for $G$ helps a little. Averaged weights, a 2-D latent and linear logits show no clear gain on these two seeds. For two modes the ceiling is the same in any number of latent dimensions (Tanielian et al.).
 #
-# So far all results are about one ring and, but for the last picture, a generator of 3×64 units. The paper claims more: all modes in all cases. Chapter [2.4](04_pairwise_sets.ipynb) tests this on six sets, on random sets, on a street and on digits.
+# So far all results are about one ring. All but the last picture and the last table are about a generator of 3×64 units. The paper claims more: all modes in all cases. Chapter [2.4](04_pairwise_sets.ipynb) tests this on six sets, on random sets, on a street and on digits.
 
 # %% [markdown]
 # ## Under your hands: a mode is added during training
-# One number as data, one as latent, five modes. We train on four of them; then the fifth is added. In the plane of $(x,z)$ the real pairs $(x,E(x))$ are spots, one per mode. The generator is a curve. The background is the logit of $D$, dark for *real*. The new spot appears where the curve only crosses from one mode to the next.
+# One number as data, one as latent, five modes. We train on four of them; then the fifth is added. In the plane of $(x,z)$ the real pairs $(x,E(x))$ are spots, one per mode. The generator is a curve. The background is the logit of $D$, dark for *real*. The new spot appears at a place that the curve only crosses on its way from one mode to the next.
 #
 # **Predict:** will the curve reach the new spot sooner with the penalty?
 
@@ -812,7 +814,7 @@ assert fast_mode() or fifth[1.] <= fifth[0.]
 ends
 
 # %% [markdown]
-# A fifth of the samples would be right. The output lists the shares of the four seeds, first without the penalty, then with it. **With $\lambda=1$ not more of them come near a fifth (between .1 and .3) within these 500 steps.** A likely reason: on a line, $D$ can only rise to the left or to the right, and BiGAN can find that direction without pairs. So here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
+# A fifth of the samples should lie at the new mode. The output lists this share for four seeds, first without the penalty, then with it. **The penalty does not help here: with $\lambda=1$ no more seeds come near a fifth (between .1 and .3) within these 500 steps than without it.** A likely reason: on a line, $D$ can only rise to the left or to the right, and BiGAN can find that direction without pairs. So here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
 #
 # With a running kernel you can do this yourself. Below is the lab of [1.3](../1_game/03_lab.ipynb), the penalty on side A and plain BiGAN on side B, with the same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. (The generators cross its place all the same, so its lamp may be lit.) Press Play, hold Shift and choose the lamp. The mode is in the data again. Take out another one, move $\lambda$ (*weight*), go back.
 
