@@ -847,7 +847,7 @@ if kept:
 
 # %% [markdown]
 # ## The lab
-# Choose another game in the menu, or change *packing* while it trains. Chapter [1.3](03_lab.ipynb) explains the panel. For packs it shows no surface of $D$, because a pack of points is no point of the plane.
+# Choose another game in the menu, or change *packing* while it trains. Chapter [1.3](03_lab.ipynb) explains the panel. Its data have 80 % in the centre, and narrower modes than the experiment above. For packs it shows no surface of $D$, because a pack of points is no point of the plane.
 
 # %%
 lab = Lab(PacGAN(networks=Networks(width=32)), rare_modes(share=.8), batch=64, samples=300)
@@ -1000,17 +1000,17 @@ grade_seeking(answer)
 # </details>
 
 # %% [markdown]
-# **5.** (hard, 20 minutes) Another remedy, *maximum entropy generators* (MEG; Kumar et al. 2019), is only an exercise here; this course did not measure it. $D$ is an energy: low at the data, high at the samples. A generator that only descends an energy puts all samples at its lowest point. So it also has to keep the *entropy* of its samples high.
+# **5.** (hard, 20 minutes) Another remedy, *maximum entropy generators* (MEG; Kumar et al. 2019), is only an exercise here; this course did not measure it. $D$ is an energy: low at the data, high at the samples. (The authors train it with a penalty on its slope at the data, which is left out here.) A generator that only descends an energy puts all samples at its lowest point. So it also has to keep the *entropy* of its samples high.
 #
-# The entropy of $x=G(z)$ cannot be computed. But $G$ is a function: if $z$ is known, nothing about $x$ is uncertain. So the more different samples $G$ makes, the more $x$ tells about $z$ (their mutual information, [glossary](../glossary.ipynb)). A third network $T(x,z)$ estimates this. It tells true pairs from pairs with the $z$ of another sample:
+# The entropy of $x=G(z)$ cannot be computed. But $G$ is a function: if $z$ is known, nothing about $x$ is uncertain. So the entropy of $x$ can be replaced by the [mutual information](../glossary.ipynb) of $x$ and $z$: how much $x$ tells about $z$. If all samples are equal, $x$ tells nothing. A third network $T(x,z)$ estimates this. It tells true pairs from pairs with the $z$ of another sample:
 #
 # $$L_T=\frac1n\sum_i\operatorname{softplus}\big(-T(x_i,z_i)\big)+\frac1n\sum_i\operatorname{softplus}\big(T(x_i,z_{\pi(i)})\big).$$
 #
-# $T$ descends $L_T$, and $G$ descends the sum of the energy of its samples and $L_T$. Write `entropy_term(T, x, z, order)`. `x` is `(n, d)`, `z` is `(n, l)`, and `T(x, z)` gives `(n,)` logits. `order` is the permutation $\pi$ as whole numbers. The gradient must reach $G$ through both parts.
+# $T$ descends $L_T$, and $G$ descends the sum of the energy of its samples and $L_T$. Write `entropy_term(T, x, z, order)`. `x` is `(n, d)`, `z` is `(n, l)`, and `T(x, z)` gives `(n,)` logits. `order` is the permutation $\pi$ as whole numbers. The gradient must reach $G$ through both parts. (The authors' code takes the mean over all $2n$ pairs, which is half of $L_T$.)
 #
 # <details><summary>Hint</summary>
 #
-# Only one of the two is permuted: if both are, the pairs stay true. Which of them has `detach` in $D$'s loss, and may it have it here?
+# Permute `z` only: if `x` is permuted in the same way, the pairs stay true. In the loss of $D$ the samples have `detach`. May they have it here?
 #
 # </details>
 
@@ -1032,7 +1032,7 @@ grade_entropy(answer)
 # answer = entropy_term
 # ```
 #
-# Let the latents have $k$ values, and let $G$ give a sample of its own to each. The best $T$ is the log of the density ratio of true and other pairs: $\log k$ for a true pair, $-\infty$ for all pairs that never occur. Of the other pairs $1/k$ look true. So the least loss is $\log(1+\frac1k)+\frac1k\log(1+k)$. It is $2\log2$ for one sample ($k=1$, a full collapse), and it falls to 0 as $k$ grows. This is why $G$ descends it.
+# Let the latents have $k$ values, and let $G$ give a sample of its own to each. The best $T$ is the log of the density ratio of true and other pairs: $\log k$ for a true pair, $-\infty$ for all pairs that never occur. Of the other pairs a share of $1/k$ looks true, because another sample may have the same latent. So the least loss is $\log(1+\frac1k)+\frac1k\log(1+k)$. It is $2\log2$ for one sample ($k=1$, a full collapse), and it falls to 0 as $k$ grows. This is why $G$ descends it.
 #
 # </details>
 
