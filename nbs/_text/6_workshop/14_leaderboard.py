@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | **Question** | Which method covers which set, at which cost, and how certain are the differences? |
-# | **You will be able to** | write a benchmark as one short file, run it on any number of processes, kill it, and go on |
+# | **You will be able to** | write a benchmark as one short file, run it on any number of processes, kill it, and go on; say which differences between methods are certain, and which values are above noise |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [6.13](13_distributed.ipynb) |
 # | **Time** | under half a minute |
 #
@@ -209,7 +209,7 @@ def parts(self: BoardCell) -> list[tuple[str, range]]:
 # ### Equal tuning for each method
 # A comparison is fair only if as much was tried for each method as for the others, and on other seeds than those that are reported. A method's table may therefore have a list `try` of settings. On each set, each of them is trained for a part of the steps, and the setting with the least mean TV is played with all steps. How long and on which seeds, the table `[tuning]` says. Its seeds must not be those of the board. Only settings of the method can be tried: steps, batch and the rule of counting are the same for all.
 #
-# With `rule = "halving"` the table asks for *successive halving* (Jamieson and Talwalkar, *Non-stochastic best arm identification and hyperparameter optimization*, AISTATS 2016): the better half of the settings is trained twice as long, of these again the better half, and so on, up to two settings or the full length. So a setting that learns slowly is not judged by its first steps alone, if it is in the better half after them. The budget is declared: for eight settings and `part = 0.25` it is $8\cdot\frac14+4\cdot\frac12+2\cdot1=6$ full trainings. With `rule = "all"`, the default, each setting is trained equally long: $8\cdot\frac14=2$.
+# With `rule = "halving"` the table asks for *successive halving* (Jamieson and Talwalkar, *Non-stochastic best arm identification and hyperparameter optimization*, AISTATS 2016): the better half of the settings is trained twice as long, of these again the better half, and so on. It ends with two settings or at the full length. A longer training starts anew, because its rates fall over its whole length. So a setting that learns slowly is not judged by its first steps alone, if it is in the better half after them. The budget is known beforehand: for eight settings and `part = 0.25` it is $8\cdot\frac14+4\cdot\frac12+2\cdot1=6$ full trainings. With `rule = "all"`, the default, each setting is trained equally long: $8\cdot\frac14=2$.
 #
 # Two things the file cannot settle. How many settings each method gets is up to whoever writes it; the board shows the number. And the best setting of a short training need not be the best of a long one.
 
@@ -606,7 +606,7 @@ def _frechet(run: Run, n: int = 10_000) -> tuple[list[float | None], float | Non
 # The result of a part holds the measures of each seed, and floor and null for comparison. Divergence is a result as well and not an error. An interrupted run has no result.
 
 # %% [markdown]
-# People look rather than read. So a few samples of the first seed are kept with each part: 500 points, or 16 pictures, packed into text by the module `training.board_samples`.
+# Numbers do not show how samples look. So a few samples of the first seed are kept with each part: 500 points, or 16 pictures, packed into text by the module `training.board_samples`. On the reading site (`make site`) a click on a row of the board opens them beside the data.
 
 # %%
 #| export training.board_samples
@@ -983,7 +983,7 @@ assert again == rows
 # Three files are written beside the benchmark file: `NAME.json` for programs, `NAME.md` with tables, and `NAME.png` with a picture. Within a set the methods are ordered by the total variation (TV) between
 # the shares of the samples and those of the data, over all modes and "not good" (chapter 0.4). TV sees all three faults: a mode that is lost, a mode that is made too often, and samples that belong to no mode. The number of captured modes sees only the first.
 #
-# Two methods of a set have the same seeds and the same data. So they are compared seed by seed: a row is marked as *not told apart* from the first row if the 95 % interval of the mean difference of TV holds 0.
+# Two methods of a set have the same seeds and the same data. So they are compared seed by seed. A row is marked as *not told apart* from the first row of its set if the 95 % interval of the mean difference of TV holds 0.
 
 # %%
 #| export training.board_tables
@@ -1039,7 +1039,7 @@ def told_apart(row: dict, other: dict) -> bool | None:
 # ### Above noise
 # A measure of a row is *above noise* if its whole interval is better than the value of uniform noise. This is said column by column, because the columns see different faults. TV is the one that orders the rows. It sees all three faults, so *a row is above noise* means: by TV.
 #
-# The column KL needs care. It is the KL divergence over the *good* samples only, from their shares to the law of the set. Noise has few good samples, and they are spread evenly. On a set with equal modes they have nearly the shares of the data. So the KL of noise is small there, though noise covers nothing. A generator that makes half of the modes well has a larger one.
+# The column KL needs care. It is the KL divergence over the *good* samples only, from their shares to the law of the set. Noise has few good samples, and they are spread evenly. On a set with equal modes they have nearly the shares of the data. So the KL of noise is small there, though noise covers nothing. A generator that makes half of the modes well, and no other, has a larger one: $\log2\approx.69$.
 
 # %%
 #| export training.board_tables
@@ -1080,7 +1080,7 @@ def _noise_lines(rows: Sequence[dict]) -> list[str]:
     return lines
 
 # %% [markdown]
-# The note above it:
+# The note above this table:
 
 # %%
 #| export training.board_tables
@@ -1272,7 +1272,7 @@ def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_r
     return tuple(interval(v) if len(v) > 1 else None for v in (over_seeds, over_sets))
 
 # %% [markdown]
-# **Check.** Three sets and two seeds. The first method ranks 1, 3 and 5, the second always one place behind it. Between sets the ranks differ by four places, and the difference is 1 everywhere: its interval over the sets has no width. Over the seeds the second method is 0 places behind at one and 2 at the other. With two values the half width is $t_{.975}(1)\cdot 1$, which is 12.71:
+# **Check.** Three sets and two seeds. The first method ranks 1, 3 and 5 at both seeds. The second is 0 places behind it at the first seed and 2 at the second. So on each set it is one place behind in the mean, and the interval over the sets has no width, though the ranks differ by up to four places between the sets. The interval over the seeds is wide. With two values the half width is $t_{.975}(1)\cdot 1$, which is 12.71:
 
 # %%
 first = [{0: 1. + k, 1: 1. + k} for k in (0, 2, 4)]
@@ -1282,7 +1282,7 @@ assert math.isclose(over_seeds.high - over_seeds.mean, 12.7062, rel_tol=1e-5)
 over_seeds
 
 # %% [markdown]
-# If one interval holds 0, the pair is *not told apart* by it:
+# If an interval holds 0, the pair is *not told apart* by it:
 
 # %%
 #| export training.board_tables
@@ -1312,7 +1312,7 @@ def _rank_lines(rows: Sequence[dict]) -> list[str]:
             f"the seeds), and {sets} on sets like these (interval over the sets)."]
 
 # %% [markdown]
-# A line of it:
+# A line of the table of ranks:
 
 # %%
 #| export training.board_tables
@@ -1693,7 +1693,7 @@ for row in board:
     assert row["tv"]["low"] > row["floor"]["tv"]
 
 # %% [markdown]
-# By TV each of the 71 rows is above noise, and so is each by the share of good samples. By modes captured five rows are not: they capture no mode, or one now and then. By KL 33 are not. On the line with far modes noise has a KL of .005, because its good samples (13 %) have nearly the shares of the data, and all fourteen methods are within noise. There flow matching captures all seven modes and has 95 % good samples. So KL alone cannot rank methods. On the digits noise has no good sample, and no KL.
+# By TV each of the 71 rows is above noise, and so is each by the share of good samples. By modes captured five rows are not: four capture no mode, and one captures a single mode on one seed of eight. By KL 33 of the 56 rows on points are not. On the line with far modes noise has a KL of .005, because its good samples (13 %) have nearly the shares of the data. All fourteen methods are within noise by it, even flow matching, which captures all seven modes and has 95 % good samples. So KL alone cannot rank methods. On the digits noise has no good sample, and no KL.
 
 # %%
 low = {key: [row for row in board if key in within_noise(row)] for key in NOISE_COLUMNS}
@@ -1737,9 +1737,9 @@ def plot_ranks(rows: list[dict]) -> Picture:
 plot_ranks(board) if board else None
 
 # %% [markdown]
-# R3GAN and LGAN are not told apart from R1. The other eleven are behind it on these sets. On sets like these, three of them are not told apart: WGAN-GP, flow matching and VAE. Each of the three has a mean rank below 2.5 on one set and above 9 on another. Of all 91 pairs 75 are told apart on these sets, and 21 on sets like these. So five sets do not tell much about a sixth one.
+# R3GAN and LGAN are not told apart from R1. The other eleven are behind it on these sets. On sets like these, three of them are not told apart: WGAN-GP, flow matching and VAE. Each of the three has a mean rank below 2.5 on one set and above 9 on another. Of all 91 pairs 75 are told apart on these sets, and 21 on sets like these. So the order on these five sets says little about the order on another set.
 #
-# The pairing matters. Over the sets, R1's mean rank has the interval 2.6 to 4.6, and that of mode seeking 3.6 to 9.7. They overlap. The interval of the difference is 0.4 to 5.6, so the two are told apart.
+# The comparison in pairs matters. Over the sets, R1's mean rank has the interval 2.6 to 4.6, and that of mode seeking 3.6 to 9.7. These intervals overlap. The interval of the difference is 0.4 to 5.6, so the two are told apart.
 
 # %%
 if board:
@@ -1773,7 +1773,7 @@ assert not board or not set.intersection(*map(set, found.values()))  # nobody le
 found
 
 # %% [markdown]
-# Each of the eight rare modes has 1.25 % of the data. A generator that makes only the central mode has a TV of .1, which is the share of all other modes. Most methods stay near it: of this mode alone they have at least half of its share. Flow matching captures 7.5 of the nine in this strict sense. Chapter [1.4](../1_game/04_wasserstein.ipynb) counts 8.75 modes for R1, because there one good sample is enough (noise has 8.9). Its TV there, .088, is no lower than here.
+# Each of the eight rare modes has 1.25 % of the data. A generator that makes only the central mode has a TV of .1, which is the share of all other modes. By the protocol of the board (`fair`) a mode is captured if good samples of it are at least half of its share. Eight of the fourteen methods have a TV within .01 of .1, and capture only the central mode. Flow matching captures 7.5 of the nine. Chapter [1.4](../1_game/04_wasserstein.ipynb) counts 8.75 modes for R1, because there one good sample is enough (noise has 8.9). The TV of R1 there, .088, is no lower than here.
 
 # %%
 rare = {row["method"]: (row["tv"]["mean"], row["captured"]["mean"])
@@ -1790,7 +1790,7 @@ assert not board or rare["flow matching"][1] == 7.5 > 5 > max(
 near
 
 # %% [markdown]
-# IMLE is the clearest case that a rank depends on the set: it is first on stacked digits, and last on each set of points. On points most of its samples are not good; the pictures of samples show them between the modes. The comparison is at equal steps. On the digits IMLE takes five times the seconds of WGAN-GP, which is third there.
+# IMLE shows that a rank depends on the set: it is first on stacked digits, and last on each set of points. On points most of its samples are not good; the pictures of samples show them between the modes. The comparison is at equal steps. On the digits IMLE takes five times the seconds of WGAN-GP, which is third there.
 
 # %%
 for name, own in order_rows(board):
@@ -1799,7 +1799,7 @@ for name, own in order_rows(board):
     assert name == "stacked_digits" or own[place]["high_quality"]["mean"] < .5
 
 # %% [markdown]
-# The three methods that are no GANs are first on four of the five sets: VAE on the grid, flow matching on the rare modes and on the line, IMLE on the digits. A GAN is first on the ring only. But none of the three is good on each set: flow matching is twelfth on the grid and last on the digits. (A few samples of each cell are below the tables in `benchmarks/leaderboard.md`. On the grid most methods join the modes by lines.)
+# The three methods that are no GANs are first on four of the five sets: VAE on the grid, flow matching on the rare modes and on the line, IMLE on the digits. A GAN is first on the ring only. But none of the three is good on each set: flow matching is twelfth on the grid and last on the digits. (Samples of each cell are below the tables in `benchmarks/leaderboard.md`. On the grid the samples of most methods lie on lines between the modes.)
 #
 # Many choices lie at an edge of what was tried: the larger rate of G in about two of three rows of the GANs, and the larger rate of VAE and of flow matching in all rows. So better settings may lie beyond.
 
@@ -1881,6 +1881,9 @@ grade_reuse(answer)
 # - A row has all its seeds, an interval, a floor, a null and a cost. A method that diverged keeps its row.
 # - A part is named by what its result depends on. So finished work is recognised, whichever process did it.
 # - A list of independent parts needs no scheduler. Locks are enough if they are released when their process ends.
+# - The settings of a method are compared on seeds that are not reported. By successive halving the better half is trained longer.
+# - Methods are compared in pairs. An interval over the seeds is about these sets, and one over the sets about others like them.
+# - A value is above noise if its whole interval is better than that of noise. The board is ordered by TV, because noise can have a small KL.
 #
 # **For later.**
 #
