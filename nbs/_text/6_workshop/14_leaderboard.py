@@ -207,7 +207,7 @@ def parts(self: BoardCell) -> list[tuple[str, range]]:
 
 # %% [markdown]
 # ### Equal tuning for each method
-# A comparison is fair only if as much was tried for each method as for the others, and on other seeds than those that are reported. A method's table may therefore have a list `try` of settings. On each set, each of them is trained for a part of the steps, and the setting with the least mean TV is played with all steps. How long and on which seeds, the table `[tuning]` says. Its seeds must not be those of the board. Only settings of the method can be tried: steps, batch and the rule of counting are the same for all.
+# A comparison is fair only if as much was tried for each method as for the others. The trials also need other seeds than those that are reported. A method's table may therefore have a list `try` of settings. On each set, each of them is trained for a part of the steps, and the setting with the least mean TV is played with all steps. How long and on which seeds, the table `[tuning]` says. Its seeds must not be those of the board. Only settings of the method can be tried: steps, batch and the rule of counting are the same for all.
 #
 # With `rule = "halving"` the table asks for *successive halving* (Jamieson and Talwalkar, *Non-stochastic best arm identification and hyperparameter optimization*, AISTATS 2016): the better half of the settings is trained twice as long, of these again the better half, and so on. It ends with two settings or at the full length. A longer training starts anew, because its rates fall over its whole length. So a setting that learns slowly is not judged by its first steps alone, if it is in the better half after them. The budget is known beforehand: for eight settings and `part = 0.25` it is $8\cdot\frac14+4\cdot\frac12+2\cdot1=6$ full trainings. With `rule = "all"`, the default, each setting is trained equally long: $8\cdot\frac14=2$.
 #
@@ -435,7 +435,7 @@ said
 
 # %% [markdown]
 # ## Sharing the work between processes
-# A part of the work is one cell and one group of seeds, and its folder is named by a digest of everything that its result depends on. A process that works on it
+# A part of the work is one cell and one group of seeds. Its folder is named by a digest of everything that its result depends on. A process that works on it
 # holds its lock (chapter 6.13). So no process has to distribute the work: every process goes through the list, skips the parts that are finished or
 # held by another process, and repeats this until no part is left. Two ranks of torchrun do this, and so do two shells, or two machines with
 # a common disk. If one of them is killed, its lock is released and another process goes on from the last checkpoint.
@@ -1272,7 +1272,7 @@ def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_r
     return tuple(interval(v) if len(v) > 1 else None for v in (over_seeds, over_sets))
 
 # %% [markdown]
-# **Check.** Three sets and two seeds. The first method ranks 1, 3 and 5 at both seeds. The second is 0 places behind it at the first seed and 2 at the second. So on each set it is one place behind in the mean, and the interval over the sets has no width, though the ranks differ by up to four places between the sets. The interval over the seeds is wide. With two values the half width is $t_{.975}(1)\cdot 1$, which is 12.71:
+# **Check.** Three sets and two seeds. The first method ranks 1, 3 and 5 at both seeds. The second is 0 places behind it at the first seed and 2 at the second. So on each set it is one place behind in the mean. The ranks differ by up to four places between the sets, but the difference does not: its interval over the sets has no width. The interval over the seeds is wide. With the two values 0 and 2 the half width is $t_{.975}(1)\cdot 1$, which is 12.71 ($t_{.975}(1)$ is the factor of Student's $t$ for two values):
 
 # %%
 first = [{0: 1. + k, 1: 1. + k} for k in (0, 2, 4)]
@@ -1686,7 +1686,7 @@ done, told.getvalue().count("done")
 
 # %% [markdown]
 # ## The board of this repository
-# The board was made by `python -m modelab bench benchmarks/leaderboard.toml`, which takes about two hours of one core. Each method has four settings. On each set they are compared after a quarter of the steps, on four other seeds, and the best one is played. (This is the full grid; the board was not tuned by halving.) Three of the methods are no GANs: IMLE (chapter [3.1](../3_inclusion/01_imle.ipynb)), VAE and flow matching (chapter [1.7](../1_game/07_not_a_gan.ipynb)). The networks are small, with two hidden layers of 64 units (two of the four settings of flow matching have three), and a training has 8,000 steps on points and 4,000 on digits. So the board shows what a method covers *within that budget*, not what it can reach; other comparisons are in the chapters. Each TV is above that of a perfect generator. The ground metric needs pictures; so it is on the digits only, and not in the mean ranks.
+# The board was made by `python -m modelab bench benchmarks/leaderboard.toml`, which takes about two hours of one core. Each method has four settings. On each set they are compared after a quarter of the steps, on four other seeds, and the best one is played. (This is the full grid; the board was not tuned by halving.) Three of the methods are no GANs: IMLE (chapter [3.1](../3_inclusion/01_imle.ipynb)), VAE and flow matching (chapter [1.7](../1_game/07_not_a_gan.ipynb)). The networks are small, with two hidden layers of 64 units (two of the four settings of flow matching have three). A training has 8,000 steps on points and 4,000 on digits. So the board shows what a method covers *within that budget*, not what it can reach; other comparisons are in the chapters. Each TV is above that of a perfect generator. The ground metric needs pictures; so it is on the digits only, and not in the mean ranks.
 
 # %%
 for row in board:
