@@ -1,7 +1,8 @@
 """modelab: is my generator losing modes, why, and what do I do about it?
 
 Data with known modes   mixture, ring, grid, line, rare_modes, random_modes, digits, stacked_digits,
-                        mnist, stacked_mnist, fashion_mnist, scenes, faces; image_folder(path)
+                        mnist, stacked_mnist, fashion_mnist, scenes, faces; image_folder(path),
+                        labelled_modes(loader) for data of yours
 Measures                coverage(x, modes) -> Coverage; precision_recall, density_coverage,
                         pr_curve, frechet_distance, nearest
 Audit of samples        audit(samples, reference) -> Report; interpolations;
@@ -35,7 +36,7 @@ __version__ = _index.VERSION
 
 _PUBLIC = {
     "data": "mixture ring grid line rare_modes random_modes digits stacked_digits mnist "
-            "stacked_mnist fashion_mnist scenes faces image_folder",
+            "stacked_mnist fashion_mnist scenes faces image_folder labelled_modes",
     "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance "
                 "nearest",
     "audit": "audit Report missing compare compare_all Monitor samples_needed smallest_loss "

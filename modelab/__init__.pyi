@@ -14,6 +14,7 @@ from .data.mnist import fashion_mnist as fashion_mnist
 from .data.pictures import scenes as scenes
 from .data.pictures import faces as faces
 from .data.picture_folders import image_folder as image_folder
+from .data.labelled import labelled_modes as labelled_modes
 from .evaluation.coverage import coverage as coverage
 from .evaluation.coverage import Coverage as Coverage
 from .evaluation.precision_recall import precision_recall as precision_recall

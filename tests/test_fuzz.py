@@ -104,6 +104,7 @@ EXPLICIT = {
     "data.mnist.mnist": lambda: dict(folder="absent", split="train"),
     "data.mnist.stacked_mnist": lambda: dict(folder="absent", split="train"),
     "data.picture_folders.image_folder": lambda: dict(folder="absent", size=8, attributes=(), table=None, held_out=.1),
+    "data.labelled.labelled_modes": lambda: dict(data=points(6, 2), labels=[0, 1, 2] * 2, held_out=.1),
     "data.mnist.fashion_mnist": lambda: dict(folder="absent", split="train"),
     "data.pictures.faces": lambda: dict(include=["hat"], noise=.04),
     "data.twins.Twins.assign": lambda: dict(self=twins(), x=points(2, 3, 8, 8), within=3.),
@@ -304,6 +305,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.report": "takes what `audit` returned; test_audit",
     "data.random_mixtures.RandomMixture": "made by `random_modes`; test_family",
     "data.picture_folders": "reads pictures from files; test_image_folder",
+    "data.labelled.LabelledExamples": "made by `labelled_modes`; test_labelled",
     "evaluation.features": "trains a network; test_imle_gan", "evaluation.traits": "takes trained samples; test_imle_gan",
     **{f"training.{name}": "works on jobs, processes and checkpoints; test_training, test_distributed, test_bench"
        for name in "board_file board_json board_samples board_tables board_tuning checkpoints commands distributed game launch leaderboard players run".split()},

@@ -15,7 +15,7 @@ import modelab
 from modelab import _index
 
 CONTRACT = """
-mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fashion_mnist scenes faces
+mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fashion_mnist scenes faces image_folder labelled_modes
 coverage Coverage precision_recall density_coverage pr_curve frechet_distance nearest
 audit Report interpolations missing compare compare_all samples_needed smallest_loss
 gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss max_gradient_penalty

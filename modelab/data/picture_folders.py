@@ -100,8 +100,8 @@ class FolderPictures(ModeSet):
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #471f84f7
 def _floats(pixels: torch.Tensor) -> torch.Tensor:
-    "Bytes as floats in [-1, 1]."
-    return pixels.float().div_(127.5).sub_(1)
+    "Bytes as floats in [-1, 1]; floats as they are."
+    return pixels.float().div_(127.5).sub_(1) if pixels.dtype == torch.uint8 else pixels
 
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #0828adec

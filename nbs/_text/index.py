@@ -56,7 +56,7 @@
 # | How does the lab record a training run, go back to a step and replay it? | [6.8 The lab's session](6_workshop/08_session.ipynb) |
 # | How is a training run drawn in a page about 20 times a second, and how much training speed does it cost? | [6.9 How the lab is drawn](6_workshop/09_view.ipynb) |
 # | How can a button answer at once while a network trains in the same process? | [6.10 The lab's controls](6_workshop/10_panel.ipynb) |
-# | How do you measure whether a generator of pictures leaves out something rare? | [6.11 Drawn picture sets with known rare attributes](6_workshop/11_pictures.ipynb) |
+# | How can picture sets be drawn for which it is known, without a classifier, what each picture shows? | [6.11 Drawn picture sets with known rare attributes](6_workshop/11_pictures.ipynb) |
 # | How is a data set downloaded bit for bit, and which modes are lost if a download breaks off? | [6.12 Downloads](6_workshop/12_download.ipynb) |
 # | How do I resume a run after a crash and train on several machines, without changing the result? | [6.13 Checkpoints and training on many processes](6_workshop/13_distributed.ipynb) |
 # | Which method covers which set, at which cost, and how certain are the differences? | [6.14 The leaderboard](6_workshop/14_leaderboard.ipynb) |
