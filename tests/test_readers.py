@@ -782,6 +782,40 @@ def test_parquet(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("cell", [[[0, 1], [2, 3]], {"x": 1.}, b"0"], ids=["lists", "structure", "bytes"])
+def test_cells_of_an_arrow_table_are_one_number_or_text(tmp_path, cell):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+    pq.write_table(pa.table({"age": [1., 2.], "image": [cell, cell]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="column image: expected one number or text a cell"):
+        opened(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("kind", ["RGB", "L"])
+def test_a_folder_and_a_parquet_file_of_the_library_itself(tmp_path, kind):
+    datasets = pytest.importorskip("datasets", reason="the library datasets is not installed")
+    x = RGB if kind == "RGB" else GREY
+    rows = {"image": [Image.fromarray(v) for v in x], "label": [i % 2 for i in range(len(x))]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.save_to_disk(tmp_path / "folder")
+    made.to_parquet(tmp_path / "x.parquet")
+    expected = torch.tensor(x[..., None] if kind == "L" else x).permute(0, 3, 1, 2) / 255
+    for path in (tmp_path / "folder", tmp_path / "x.parquet"):
+        files = opened(path)
+        assert torch.equal(files[torch.arange(len(x))], expected)
+        assert files.label_names == ["cat", "dog"] and files.labels.tolist() == rows["label"]
+    made.select([1, 0]).save_to_disk(tmp_path / "chosen")
+    assert torch.equal(opened(tmp_path / "chosen")[torch.arange(2)], expected[[1, 0]])
+    datasets.DatasetDict(train=made, test=made).save_to_disk(tmp_path / "two")
+    with pytest.raises(ValueError, match="train, test; name one"):
+        opened(tmp_path / "two")
+    lists = datasets.Dataset.from_dict({"image": GREY.tolist()}, features=datasets.Features({"image": datasets.Array2D(GREY.shape[1:], "uint8")}))
+    lists.save_to_disk(tmp_path / "lists")
+    with pytest.raises(ValueError, match="column image"):
+        opened(tmp_path / "lists")
+
+
 def test_splits_of_a_saved_set_must_be_chosen(tmp_path):
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     with pytest.raises(ValueError, match="train, test; name one"):

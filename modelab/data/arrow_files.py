@@ -72,15 +72,22 @@ def read_parquet(path: Path, **options: Any) -> FoundRows:
     "The rows of one .parquet or .arrow file."
     return read_arrow([path], **options)
 
+# %% ../../nbs/6_workshop/05_readers.ipynb #9007a26a
+def _cells(column: str, values: list[Any]) -> list[str]:
+    "The cells of a column as text; `ValueError` if they are lists, structures or bytes."
+    if any(isinstance(v, (list, dict, bytes)) or hasattr(v, "shape") for v in values):
+        raise ValueError(f"column {column}: expected one number or text a cell, got lists, "
+                         "structures or bytes; save arrays as .npy, and pictures as files")
+    return ["" if v is None else str(v) for v in values]
+
 # %% ../../nbs/6_workshop/05_readers.ipynb #1cf954a7
 def _arrow_rows(pa: Any, table: Any, path: Path, options: dict) -> FoundRows:
     "Pictures with their labels, or the rows of a table."
     pictures = [f.name for f in table.schema if pa.types.is_struct(f.type)
                 and "bytes" in [f.type.field(i).name for i in range(f.type.num_fields)]]
     if not pictures:
-        columns = {name: ["" if v is None else str(v) for v in table[name].to_pylist()]
-                   for name in table.column_names}
-        return read_table(columns)
+        return read_table({name: _cells(name, table[name].to_pylist())
+                           for name in table.column_names})
     if len(pictures) > 1:
         raise ValueError(f"it holds several columns of pictures: {', '.join(pictures)}")
     column = table[pictures[0]]

@@ -2177,6 +2177,18 @@ def read_parquet(path: Path, **options: Any) -> FoundRows:
     return read_arrow([path], **options)
 
 # %% [markdown]
+# A cell of a table is one number or one text. `datasets` can also keep a picture as a list of lists. As text, each such picture would be a category of its own. So `_cells` refuses lists.
+
+# %%
+#| export data.arrow_files
+def _cells(column: str, values: list[Any]) -> list[str]:
+    "The cells of a column as text; `ValueError` if they are lists, structures or bytes."
+    if any(isinstance(v, (list, dict, bytes)) or hasattr(v, "shape") for v in values):
+        raise ValueError(f"column {column}: expected one number or text a cell, got lists, "
+                         "structures or bytes; save arrays as .npy, and pictures as files")
+    return ["" if v is None else str(v) for v in values]
+
+# %% [markdown]
 # `_arrow_rows` makes examples of the rows. A column of pictures has a field of bytes and usually one of paths. Without such a column, the rows are a table.
 
 # %%
@@ -2186,9 +2198,8 @@ def _arrow_rows(pa: Any, table: Any, path: Path, options: dict) -> FoundRows:
     pictures = [f.name for f in table.schema if pa.types.is_struct(f.type)
                 and "bytes" in [f.type.field(i).name for i in range(f.type.num_fields)]]
     if not pictures:
-        columns = {name: ["" if v is None else str(v) for v in table[name].to_pylist()]
-                   for name in table.column_names}
-        return read_table(columns)
+        return read_table({name: _cells(name, table[name].to_pylist())
+                           for name in table.column_names})
     if len(pictures) > 1:
         raise ValueError(f"it holds several columns of pictures: {', '.join(pictures)}")
     column = table[pictures[0]]
