@@ -312,7 +312,7 @@ if on_random:
 #
 # - *Rate*: the share of pictures in which the classifier finds a vehicle, divided by the true tenth.
 # - *Well drawn*: the same for good pictures only, those near a clean picture.
-# - *Tracks*: how many of the four lanes have well drawn vehicles, at a tenth of their true rate or more. (The label *tracks of 7* in a picture below is wrong: it should be *of 4*.)
+# - *Tracks*: how many of the four lanes have well drawn vehicles, at a tenth of their true rate or more.
 # - *Good*: the share of good pictures, empty ones included.
 #
 # **Predict:** which games still produce vehicles at the end? And which did so on the way?
@@ -355,7 +355,7 @@ def show_heavy(part: str, **measures: str):
         if part in heavy else None
 
 # %%
-show_heavy("scenes", rate="rate", well="well drawn", tracks="tracks of 7", good="good")
+show_heavy("scenes", rate="rate", well="well drawn", tracks="tracks of 4", good="good")
 
 # %%
 figure, panels = axes(max(1, len(streets)), 1, size=(4.4, .66), squeeze=False)
