@@ -133,7 +133,7 @@ def _read_idx_set(*files: tuple) -> DigitArchive:
 def mnist(folder: str | None = None,  # of the idx files, or its parent; default: MODELAB_DATA
           split: str = "train",  # or "held_out": the test files
           ) -> DigitSet:
-    "Ten modes: the 70,000 digits of MNIST, 28×28, read from the four idx files."
+    "Ten modes: MNIST, 28×28; 60,000 digits to train on and 10,000 held out, from four idx files."
     return DigitSet(_idx("mnist", folder), split, 1, functools.partial(mnist, folder))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #919a4e45
