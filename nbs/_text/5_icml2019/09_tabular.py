@@ -1440,6 +1440,61 @@ assert .02 < (best_look - scores("tumours", "F1", long)).mean() < .03
 assert best_look.mean() > scores("tumours", "F1", rival("tumours")).mean()
 
 # %% [markdown]
+# ### The same with few malignant rows
+# `python benchmarks/tabular.py "paper, few malignant"` trains at the same settings and length where 17 malignant training rows are left. There the generated rows have most to add. The two thresholds are the same, and they were written down before the run.
+#
+# **Predict:** is the F1 score of the long training higher than that of 800 steps? And than that of the best ordinary method?
+
+# %%
+at_length = {measure: scores("at length", measure, few) for measure in ("error", "F1")}
+
+def less_or_more(measure: str, method: str):
+    "The long training minus a method, seed by seed."
+    return interval(at_length[measure] - scores(few, measure, method))
+
+pd.DataFrame([(f"{stated('at length', m, few)[0]:.3f}", f"{less_or_more(m, 'HexaGAN'):.3f}",
+               f"{less_or_more(m, rival(few, m)):.3f}", rival(few, m)) for m in at_length],
+             at_length, ["HexaGAN", "minus 800 steps", "minus the best rival", "rival"])
+
+# %%
+def rare_at_length(measure: str) -> dict:
+    "What a claim about few malignant rows at the authors' length prints."
+    (_, said), (_, rivals) = (stated("at length", measure, few),
+                              stated(few, measure, rival(few, measure)))
+    return dict(paper="Hwang et al. 2019", ours=said.replace(few, long), baseline=rivals,
+                section="17 malignant training rows, authors' settings, last step, splits of "
+                        "this course")
+
+ours, best = stated("at length", "error", few)[0], stated(few, "error", rival(few, "error"))[0]
+claim("With few malignant rows HexaGAN at the authors' settings and length fills cells with less "
+      "error than every ordinary imputer", figure="up to 14 % less (abstract)",
+      **rare_at_length("error"), holds=ours.high < best.low, expect=False)
+
+# %%
+ours, best = stated("at length", "F1", few)[0], stated(few, "F1", rival(few))[0]
+claim("With few malignant rows HexaGAN at the authors' settings and length has a higher F1 score "
+      "than every ordinary method", figure="up to 5 % higher (abstract)",
+      **rare_at_length("F1"), holds=ours.low > best.high, expect=False)
+
+# %% [markdown]
+# Neither threshold is reached. The long training fills cells with less error than the one of 800 steps on each seed (0.098 against 0.142 in the mean), and with less than the mean of neighbours. It is still 1.5 times that of iterative regression. The F1 score does not change: the interval of the difference to 800 steps contains zero. Logistic regression with SMOTE, or with class weights, has a higher F1, and both intervals lie below zero. Gradient boosting has a lower one. The best of the hundred looks at the test rows is 0.06 better than the last one, in the mean. So here, too, the best look alone would lift HexaGAN above every ordinary method.
+
+# %%
+weighted = "logistic regression, class weights"
+assert (at_length["error"] < scores(few, "error")).all() and less_or_more(
+    "error", "mean of neighbours").high < 0
+assert round(at_length["error"].mean().item(), 3) == .098
+assert round(scores(few, "error").mean().item(), 3) == .142
+by_regression = scores(few, "error", "iterative regression").mean()
+assert 1.45 < at_length["error"].mean() / by_regression < 1.55
+assert less_or_more("F1", "HexaGAN").low < 0 < less_or_more("F1", "HexaGAN").high
+assert all(less_or_more("F1", m).high < 0 for m in ("logistic regression, SMOTE", weighted))
+assert less_or_more("F1", "gradient boosting, class weights").low > 0
+rare_look = scores("at length", "F1, best look on the test rows", few)
+assert .055 < (rare_look - at_length["F1"]).mean() < .07
+assert rare_look.mean() > scores(few, "F1", rival(few)).mean()
+
+# %% [markdown]
 # ## The paper's parts: faithful, simplified, left out
 # | Part | Here |
 # |---|---|
@@ -1456,7 +1511,7 @@ assert best_look.mean() > scores("tumours", "F1", rival("tumours")).mean()
 # | a hint, a cycle loss | not built: the authors' code defines a hint and never calls it, and has no cycle loss |
 # | the paper's other tables, and MNIST | left out |
 #
-# One table was trained at the authors' settings and length, with the differences listed above. There HexaGAN is not shown to be better than the best ordinary methods, and its error is larger. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
+# One table was trained at the authors' settings and length, whole and with few malignant rows, with the differences listed above. There HexaGAN is not shown to be better than the best ordinary methods, and its error is larger. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
 
 # %% [markdown]
 # ## Under your hands
