@@ -32,7 +32,7 @@ from modelab.training.run import Run
 # %% [markdown]
 # Chapter [2.3](03_pairwise.ipynb) adds a penalty to the discriminator of a BiGAN: between each real point and its reconstruction, the slope of the logit should point to the real point. $\lambda$ is the weight of the penalty. On one ring, with one generator, the penalty captured all eight modes on every seed. Plain BiGAN did so on one seed of eight.
 #
-# One ring shows little. This chapter measures both games on other sets, with other settings, on pictures, and beside games without an encoder. These are a GAN, WGAN-GP, and a GAN with R1, the penalty on the slope of $D$ at real points (chapter [1.4](../1_game/04_wasserstein.ipynb)). Most of these trainings take minutes or hours, so they are scripts in `benchmarks/`, and the chapter shows what they recorded.
+# One ring shows little. This chapter measures both games on other sets, with other settings, on pictures, and beside games without an encoder. These are a GAN, [WGAN-GP](../glossary.ipynb), and a GAN with R1, the penalty on the slope of $D$ at real points (chapter [1.4](../1_game/04_wasserstein.ipynb)). Most of these trainings take minutes or hours, so they are scripts in `benchmarks/`, and the chapter shows what they recorded.
 #
 # Three measures return in the pictures:
 #

@@ -1482,7 +1482,7 @@ def unpacked(text: str):
     "Four pictures of each of four seeds, as nested lists."
     return (2 * recorded_pictures(text, 4, 4, 3, 8, 8) - 1).tolist()
 
-album({arm: {"pictures": unpacked(played[arm]["samples"])} for arm in ("neither", "G", "D", "both")},
+album({arm: {"pictures": unpacked(played[arm]["samples"])} for arm in list(played)[:4]},
       "Samples of four seeds, a row each. With attention in neither player and in G alone many "
       "pairs differ in colour; in D alone each seed has one colour; with attention in both they "
       "match, and seed 3 has one colour")

@@ -1485,9 +1485,10 @@ panels[0].set_ylabel("Fréchet distance")
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
               frameon=False)
 Picture(figure, "MNIST over the share of labels, 2.5 to 20 %: the distance of S³GAN is level at "
-                "the lower edge of the band of all labels with rotations, those of S²GAN and of the "
-                "nearest neighbour lie near the lower edge of the band without rotations, those of "
-                "co-training are the highest; the class accuracy of co-training is the lowest")
+                "the lower edge of the band of all labels with rotations, those of S²GAN and of "
+                "the nearest neighbour lie near the lower edge of the band without rotations, "
+                "those of co-training are the highest; the class accuracy of co-training is the "
+                "lowest")
 
 # %% [markdown]
 # The curves of S²GAN and S³GAN are level: for each of them the interval of the difference between 20 % and 2.5 % of the labels contains zero, in distance and in class accuracy. The paper's curve falls: its distance is 12.6 with 2.5 % of the labels and 6.9 with 20 %. Here the labels do not get better with the share. The classifier is trained for a hundred steps, and at each share 89 % of its labels are right. So this setting cannot show what more labels give. It shows what the rotations give: at each share S³GAN is nearer to the data than S²GAN, and than all labels with the same rotations.
