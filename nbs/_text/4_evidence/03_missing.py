@@ -1661,7 +1661,7 @@ if kept:
               f"the samples that found it, {bias['fresh']:.1%} of fresh ones")
 
 # %% [markdown]
-# A group has Wilson's intervals of its two shares. They are of the group as it was found: of the places whose nearest reference example belongs to it. `benchmarks/intervals.py` planted a group apart that holds 25 % of the data; the samples make none of it, or a quarter of what they should. In each draw that found the group, 4,000 new examples say what share these places hold in truth. How often did the interval hold this share?
+# A group has Wilson's intervals of its two shares. They are of the group as it was found: of the places whose nearest reference example belongs to it. `benchmarks/intervals.py` planted a group apart that holds 25 % of the data; the samples make none of it, or a quarter of what they should. In each draw that found the group, 4,000 new examples and 4,000 new samples say what share of each these places hold in truth. How often did the interval hold this share?
 
 # %%
 planted = {row["setting"]: row for row in recorded("intervals")["groups"]}
@@ -1670,14 +1670,14 @@ for row in planted.values():
 {name: f"{row['held']:.0%} of {row['draws']}" for name, row in planted.items()}
 
 # %% [markdown]
-# The intervals hold as often as they say, or more often. (A share of the samples of 0 is always inside its interval.) The kind behind a group may be larger than the group, because an example with samples beside it is left out.
+# Up to chance the intervals hold as often as they say, or more often. (A share of the samples of 0 is always inside its interval.) The kind behind a group may be larger than the group, because an example with samples beside it is left out.
 #
 # In the longer list above: if the kinds lie far apart, as the points do, all methods find the loss. Digits in pixels touch each other. There walks find the loss at least as often as clusters do, and in most settings more often; 10 % against 5 % of 20 draws is no difference. A likely reason is that a cluster mixes kinds that touch.
 #
 # Small kinds are missed. A kind of 2 % among 1,326 pictures is 26 examples. In pixels they are spread among others, and most draws find nothing. So an empty result does not prove that nothing is missing. More samples help, and so do features in which the kinds lie apart (`features=`).
 #
 # ## Under your hands: lose something, and look at it
-# Choose one or more digits, and the share of them that the generator loses. The map shows the reference in grey and the samples in orange, along two principal directions. Each missing group is blue and has a card with its two shares and $p$. Click a card, or a point of a group on the map, or move with the arrow keys. Below the map you see real examples of the group. Under each of them is the sample that comes nearest to it, with the distance. For comparison: half of the held-out scans have a sample as near as the number in the last sentence.
+# Choose one or more digits, and the share of them that the generator loses. The map shows the reference in grey and the samples in orange, along two principal directions. Each missing group is blue and has a card with its two shares and $p$. Click a card, or a point of a group on the map, or move with the arrow keys. Below the map you see real examples of the group. Under each of them is the sample that comes nearest to it, with the distance. For comparison, the line above the pictures says within which distance half of the held-out scans have a sample.
 #
 # **Predict:** the generator loses two digits. Do you get two groups, or one?
 
@@ -1705,7 +1705,7 @@ redraw()
 w.VBox([w.HBox([digits, lost]), view])
 
 # %% [markdown]
-# The two digits above need a running kernel. The result itself does not: the next cell shows it for twos and fours, and its groups can be clicked in a stored notebook and on a web page.
+# The choice of digits above needs a running kernel. The result itself does not: the next cell shows it for twos and fours, and its groups can be clicked in a stored notebook and on a web page.
 
 # %%
 twos_and_fours = lose(2, 4)
@@ -1724,7 +1724,7 @@ assert view.value != before and "no group of the data is surely missing" in view
 far.tolist(), twos_and_fours.usual
 
 # %% [markdown]
-# Twos and fours are two groups, and so are zeros and ones. Zeros and fours are one group: some scans of them are so alike in pixels that they are linked. So the number of groups is not the number of lost kinds. Look at the examples before you count. The twos and fours lie more than 1.3 times as far from the nearest sample as a held-out scan usually does.
+# Twos and fours are two groups, and so are zeros and ones. Zeros and fours are one group. A likely reason: some scans of them are so alike in pixels that they are linked. So the number of groups is not the number of lost kinds. Look at the examples before you count. The last output is the median distance from the most typical examples of each group to the nearest sample. It is more than 1.3 times the distance that half of the held-out scans have.
 
 # %% [markdown]
 # ## In your own code
