@@ -1757,7 +1757,7 @@ if sound:
 made if sound else "not recorded here"
 
 # %% [markdown]
-# How often does the interval hold the true difference, which is the mean over all draws? The upper rows are those of the recording above that have 100 draws or more. For the lower rows `benchmarks/intervals.py` took 300 and 1,000 samples of 25 modes, twelve and forty of each mode, with four generators, and made 200 draws. Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
+# How often does the interval hold the true difference, which is the mean over all draws? The upper rows are those of the recording above that have 100 draws or more. For the lower rows `benchmarks/intervals.py` took 300 and 1,000 samples of 25 modes, twelve and forty of each mode, with four generators, and made 200 draws of each. Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
 
 # %%
 many, by_size = [row for row in kept if row["draws"] >= 100], {}
@@ -1802,7 +1802,7 @@ if many and small and large:
     print(lowest(many), lowest(large), lowest(small), sep="\n")
 
 # %% [markdown]
-# With 500 samples or more no interval is too short by more than chance. This holds without a fault, and for 1,000 samples of 25 modes with three kinds of fault. With twelve examples in a mode the intervals of density, and of *lost* if a mode is lost, are too short. A jackknife that leaves out a twentieth at a time was tried instead. It held the differences there in nearly all draws, so it was much too long, but that in *lost* in 84 %. So read the interval with care if a kind of example has fewer than forty examples, the smallest number that was measured and held. The p-value is exact for any number of samples.
+# With 500 samples or more no interval is too short by more than chance. This holds without a fault, and for 1,000 samples of 25 modes with three kinds of fault. With twelve examples in a mode the intervals of the two densities are too short in three of four settings, and that of *lost* is too short if a mode is lost. (There the dot of precision lies just beside the bar, too.) A jackknife that leaves out a twentieth at a time was tried instead. It held the differences there in nearly all draws, so it was much too long, but that in *lost* in 84 %. So read the interval with care if a kind of example has fewer than forty examples. This is the smallest number at which they were measured with faults and held. (Twenty held without a fault.) The p-value is exact for any number of samples.
 
 # %% [markdown]
 # ## The command
