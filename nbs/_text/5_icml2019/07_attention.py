@@ -1455,9 +1455,9 @@ floor = coverage(fixed.sample(2000, g), fixed, "fair")
     "perfect generator": round(1 - floor.floor.tv, 3), "null: noise": round(1 - floor.null.tv, 3)}
 
 # %% [markdown]
-# On the right each mark is a seed. It is filled if the seed captures all three colours. The dashed line is the limit of 0.512. With attention in both players, five of eight seeds capture all colours. In the reference it is seven of eight. In the other games it is none. For the game without attention the bound says so. (Before the runs we asked for all eight seeds of the reference, too. It misses this by one seed.)
+# On the right each mark is a seed. It is filled if the seed captures all three colours. The dashed line is the limit of 0.512. With attention in both players, five of eight seeds capture all colours. In the reference it is seven of eight. In the other games it is none. For the two games whose $G$ has no attention the bound says so. (Before the runs we asked for all eight seeds of the reference, too. It misses this by one seed.)
 #
-# With attention in $D$ alone the critic detects pairs, and $G$ can make pairs that match in one way only: it draws one colour. On every seed one colour is captured, and the overlap is near a third. (The interval of the difference to attention in neither player contains zero.)
+# With attention in $D$ alone the critic can detect pairs that do not match. The squares of $G$ are independent, so all of its pairs match only if it draws one colour. This is what happens: on every seed one colour is captured, and the overlap is near a third. On each seed more than half of the pictures are a clear pair of one colour. (The interval of the difference to attention in neither player contains zero.)
 #
 # Attention in $G$ alone does not help. The critic of this game cannot detect pairs, so $G$ does not learn to make any. On every seed about three of ten pictures are a clear pair of one colour, and independent squares with equal shares give a third. We compare the overlap with that of the game without attention, seed by seed. The last line compares attention in both players with the reference:
 

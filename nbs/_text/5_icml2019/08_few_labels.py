@@ -736,7 +736,7 @@ leak(soft)
 # 1. *Which examples have a label?* Each seed draws its labelled examples in the first step and keeps them.
 # 2. *Which class does a latent ask for?* The last numbers of a latent are its class, one-hot.
 # 3. *Which label does a real example without one get?* This depends on `label_source`.
-# 4. *What are the losses of $D$ and $G$?* They are the equations above.
+# 4. *What are the losses of $D$ and $G$?* That of $D$ is the equation above, that of $G$ is the one of chapter 1.4; with rotations each has one more term.
 #
 # With *inferred*, *nearest* and *random*, one of sixteen real examples in a batch comes from the labelled ones. So the head $c$ sees true labels in every step.
 
@@ -1493,7 +1493,7 @@ Picture(figure, "MNIST over the share of labels, 2.5 to 20 %: the distance of S�
 # %% [markdown]
 # The curves of S²GAN and S³GAN are level: for each of them the interval of the difference between 20 % and 2.5 % of the labels contains zero, in distance and in class accuracy. The paper's curve falls: its distance is 12.6 with 2.5 % of the labels and 6.9 with 20 %. Here the labels do not get better with the share. The classifier is trained for a hundred steps, and at each share 89 % of its labels are right. So this setting cannot show what more labels give. It shows what the rotations give: at each share S³GAN is nearer to the data than S²GAN, and than all labels with the same rotations.
 #
-# At each share both variants with co-training, S²GAN-CO and S³GAN-CO, are farther from the data than S²GAN, and fewer of their samples show the digit that was asked for. So rotations do not repair co-training here. The label of the *nearest neighbour* is right more often than that of the classifier, and the more often, the more labels there are: from 90 % to 95 %. Its samples are no nearer to the data than those of S²GAN, and with 5 % of the labels they are farther from it. The numbers with 10 % of the labels, and of the references:
+# At each share both variants with co-training, S²GAN-CO and S³GAN-CO, are farther from the data than S²GAN, and fewer of their samples show the digit that was asked for. So rotations do not repair co-training here. The label of the *nearest neighbour* is right more often than that of the classifier, and the more often, the more labels there are: from 90 % to 96 %. But at no share are its samples shown to be nearer to the data than those of S²GAN, and with 5 % of the labels they are farther from it. The numbers with 10 % of the labels, and of the references:
 
 # %%
 measures = ("Fréchet", "class accuracy", "recall", "labels right")

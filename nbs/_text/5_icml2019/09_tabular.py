@@ -1441,7 +1441,7 @@ assert best_look.mean() > scores("tumours", "F1", rival("tumours")).mean()
 
 # %% [markdown]
 # ### The same with few malignant rows
-# `python benchmarks/tabular.py "paper, few malignant"` trains at the same settings and length where 17 malignant training rows are left. There the generated rows have most to add. The two thresholds are the same, and they were written down before the run.
+# `python benchmarks/tabular.py "paper, few malignant"` trains at the same settings and length where 17 malignant training rows are left. There we would expect the generated rows to add most. The two thresholds are the same, and they were written down before the run.
 #
 # **Predict:** is the F1 score of the long training higher than that of 800 steps? And than that of the best ordinary method?
 
@@ -1477,7 +1477,7 @@ claim("With few malignant rows HexaGAN at the authors' settings and length has a
       **rare_at_length("F1"), holds=ours.low > best.high, expect=False)
 
 # %% [markdown]
-# Neither threshold is reached. The long training fills cells with less error than the one of 800 steps on each seed (0.098 against 0.142 in the mean), and with less than the mean of neighbours. It is still 1.5 times that of iterative regression. The F1 score does not change: the interval of the difference to 800 steps contains zero. Logistic regression with SMOTE, or with class weights, has a higher F1, and both intervals lie below zero. Gradient boosting has a lower one. The best of the hundred looks at the test rows is 0.06 better than the last one, in the mean. So here, too, the best look alone would lift HexaGAN above every ordinary method.
+# Neither threshold is reached. The long training fills cells with less error than the one of 800 steps on each seed (0.098 against 0.142 in the mean), and with less than the mean of neighbours. It is still 1.5 times that of iterative regression. No change of the F1 score is shown: the interval of the difference to 800 steps contains zero. Logistic regression with SMOTE, or with class weights, has a higher F1: the intervals of HexaGAN minus each of them lie below zero. Gradient boosting has a lower one. The best of the hundred looks of each seed at the test rows is 0.06 better than the last one, in the mean. So here, too, the best look alone would lift HexaGAN above every ordinary method.
 
 # %%
 weighted = "logistic regression, class weights"
@@ -1511,7 +1511,7 @@ assert rare_look.mean() > scores(few, "F1", rival(few)).mean()
 # | a hint, a cycle loss | not built: the authors' code defines a hint and never calls it, and has no cycle loss |
 # | the paper's other tables, and MNIST | left out |
 #
-# One table was trained at the authors' settings and length, whole and with few malignant rows, with the differences listed above. There HexaGAN is not shown to be better than the best ordinary methods, and its error is larger. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
+# One table was trained at the authors' settings and length, whole and with few malignant rows, with the differences listed above. In neither case is HexaGAN shown to be better than the best ordinary methods. Its error is larger in both, and its F1 is lower with few malignant rows. The comparisons on the other tables are far shorter than those of the authors, and say nothing about the paper's results there.
 
 # %% [markdown]
 # ## Under your hands
@@ -1727,7 +1727,7 @@ grade_missing_rows(answer)
 # - It compares mixtures. With half of the cells hidden, any dependence between the two columns is optimal. With fewer hidden, no optimal solution has rows where there are no data.
 # - The error of an imputer that reconstructs the shown cells rises again on held-out rows: it can learn to copy them. Hide more cells, and reconstruct those.
 # - HexaGAN treats missing cells, missing labels and missing rows of rare classes as one problem, with six networks. The adversarial term of its classifier needs a gradient through the predicted label.
-# - Try one nearest neighbour and an iterative regression first. On the tumours, where the other cells predict a cell well, the adversarial loss did not help. In this course's setting an ordinary method had a better mean than HexaGAN on every table, in F1 and in error. On the tumours the authors' settings and length did not change this.
+# - Try one nearest neighbour and an iterative regression first. On the tumours, where the other cells predict a cell well, the adversarial loss did not help. In this course's setting an ordinary method had a better mean than HexaGAN on every table, in F1 and in error. On the tumours, whole and with few malignant rows, the authors' settings and length did not change this.
 # - With few labels, rows without a label help HexaGAN to fill cells. With the loss that trains $C$ on them they are not shown to raise its F1, and on the tumours this loss lowers it.
 #
 # **For later.**
