@@ -1232,7 +1232,7 @@ def _known_names(found: Any) -> Callable[[str, int], NamedRow]:  # a `Missing`
 
 
 # %% [markdown]
-# The map is 400 wide and 300 high, and shows all real examples. A sample that lies outside is not drawn.
+# The map is 400 wide and 300 high. Its limits are those of the real examples. A sample that lies outside is not drawn.
 
 # %%
 #| export evaluation.missing_page
@@ -1343,7 +1343,7 @@ def _pairs(group: Any, name_of: Callable[[str, int], NamedRow],
 
 
 # %% [markdown]
-# A page about a group has its sentence, its figures and its pairs. One distance stands beside the others: how near a sample is to half of the held-out examples.
+# A page about a group has its sentence, its figures and its pairs. One distance is for comparison: half of the held-out examples have a sample within it.
 
 # %%
 #| export evaluation.missing_page
