@@ -1,6 +1,5 @@
 """modelab.data.labelled: labelled data of a user as a mode set, from tensors, arrays, loaders, tables and folders."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -122,6 +121,14 @@ def test_pictures_without_a_transform_are_named():
             return Image.new("L", (8, 8)), super().__getitem__(i)[1]
     with pytest.raises(TypeError, match="transform=ToTensor"):
         labelled_modes(Photos())
+
+
+def test_grey_bytes_without_a_channel_get_one_and_are_scaled():
+    x = torch.arange(0, 240, 2, dtype=torch.uint8).view(30, 2, 2)
+    s, with_channel = (labelled_modes(v, [0, 1, 2] * 10, held_out=0) for v in (x, x[:, None]))
+    sample, other = (m.sample(20, torch.Generator().manual_seed(0)) for m in (s, with_channel))
+    assert s.event == (1, 2, 2) and sample.shape == (20, 1, 2, 2) and torch.equal(sample, other)
+    assert -1 <= sample.min() < sample.max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8])

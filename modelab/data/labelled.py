@@ -130,8 +130,9 @@ def _checked_examples(data: Any, labels: Any) -> tuple[Tensor, LabelSet]:
     numbers = check_batch("data", x, least=2)
     if x.ndim < 2:
         raise ValueError(f"data: expected examples (n, *event), got shape {tuple(x.shape)}")
-    bytes_ = x.dtype == torch.uint8 and x.ndim == 4
-    return x if bytes_ else numbers.float(), _checked_labels(labels, len(x))
+    if x.dtype == torch.uint8 and x.ndim in (3, 4):
+        return x if x.ndim == 4 else x[:, None], _checked_labels(labels, len(x))
+    return numbers.float(), _checked_labels(labels, len(x))
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #ae4b6dc6
 def _known_path(data: str | os.PathLike) -> str:
@@ -144,13 +145,15 @@ def _known_path(data: str | os.PathLike) -> str:
 @checked
 def labelled_modes(data: Any,  # (n, *event) tensor or array; DataLoader, Dataset, DataFrame, path
                    labels: Any = None,  # (n,) whole numbers or words; of a DataFrame: a column
-                   held_out: Annotated[float, Real(0., .9)] = .1,  # share that training never sees
+                   held_out: Annotated[float, Real(0., .9)] = .1,  # share of each label set aside
                    ) -> FolderPictures:
     """Labelled data of your own as a mode set: each label is a mode. All of it is kept in memory.
 
-    A DataLoader or Dataset gives pairs (example, label). Floats keep their values; bytes become
-    floats in [-1, 1]. A path is a folder of pictures, as for `image_folder`. `ValueError` for
-    labels that do not match, an empty loader, NaN.
+    A DataLoader or Dataset gives pairs (example, label). Floats keep their values; bytes
+    (n, [channels,] h, w) become floats (channels, h, w) in [-1, 1]. What is set aside goes by
+    place, so a loader that shuffles sets other examples aside at each call. A path is a folder
+    of pictures, as for `image_folder`. `ValueError` for labels that do not match, an empty
+    loader, NaN.
 
     >>> x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     >>> labelled_modes(x, [0, 1, 2] * 20, held_out=0)

@@ -1715,7 +1715,7 @@ twos_and_fours
 assert [next(iter(group.classes)) for group in twos_and_fours.groups] == ["2", "4"]
 assert [next(iter(group.classes)) for group in lose(0, 1).groups] == ["0", "1"]
 together, = lose(0, 4).groups  # one group
-assert min(together.classes["0"], together.classes["4"]) > .4
+assert min(together.classes["0"], together.classes["4"]) > .4 and not together.scattered
 far = torch.tensor([group.distances for group in twos_and_fours.groups]).median(1).values
 assert (far > 1.3 * twos_and_fours.usual).all()
 before = view.value
