@@ -149,11 +149,9 @@ def labelled_modes(data: Any,  # (n, *event) tensor or array; DataLoader, Datase
                    ) -> FolderPictures:
     """Labelled data of your own as a mode set: each label is a mode. All of it is kept in memory.
 
-    A DataLoader or Dataset gives pairs (example, label). Floats keep their values; bytes
-    (n, [channels,] h, w) become floats (channels, h, w) in [-1, 1]. What is set aside goes by
-    place, so a loader that shuffles sets other examples aside at each call. A path is a folder
-    of pictures, as for `image_folder`. `ValueError` for labels that do not match, an empty
-    loader, NaN.
+    A DataLoader or Dataset gives pairs (example, label). Floats stay; bytes (n, [c,] h, w) become
+    floats in [-1, 1]. A part is set aside by place: another one if a loader shuffles. A path is a
+    folder, as for `image_folder`. `ValueError` for labels that do not match, no examples, NaN.
 
     >>> x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     >>> labelled_modes(x, [0, 1, 2] * 20, held_out=0)
