@@ -19,8 +19,7 @@ other shares, all labels with rotations, and seeds 8 to 15 ("mnist, fresh seeds"
   the difference is below a tenth of its mean distance, as on the digits.
 - With 20 %, on seeds 0 to 7, S³GAN is nearer to the data than all labels with rotations if the difference lies below zero.
 - S²GAN is nearer than S²GAN-CO if the difference lies below zero at each of the four shares, on seeds 0 to 7.
-Recorded are the fresh seeds, and S²GAN, S³GAN and S²GAN-CO with each share. S³GAN-CO and the nearest neighbour take about ten more
-minutes of one idle core.
+The shares take about thirty minutes of one idle core.
 """
 
 from __future__ import annotations

@@ -334,11 +334,7 @@ def main() -> None:
         else:
             start = time.process_time()
             rows = {name: [round(v, 4) for v in values] for name, values in at_length(long[table]).items()}
-            row = {"setting": PAPER, **rows, "processor seconds": round(time.process_time() - start, 1)}
-            if table == "paper":
-                record(FILE, "tumours", row)
-            else:
-                record(FILE, "at length", row | {"setting": RARE})
+            record(FILE, long[table], {"setting": PAPER, **rows, "processor seconds": round(time.process_time() - start, 1)})
 
 
 if __name__ == "__main__":
