@@ -795,7 +795,7 @@ NAMES = {
     'find_weights': 'evaluation.feature_networks',
     'finish_step_on_interrupt': 'training.run',
     'finished_part': 'training.leaderboard',
-    'finite_or_none': 'training.leaderboard',
+    'finite_or_none': 'training.board_file',
     'first_few': 'data.rows',
     'fit_column': 'data.mixed_tables',
     'fit_columns': 'data.mixed_tables',

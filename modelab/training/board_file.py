@@ -22,7 +22,7 @@ from ..evaluation.protocols import PROTOCOLS
 from .distributed import Job
 
 # %% auto #0
-__all__ = ['JOB_SETTINGS', 'SHARED', 'BoardCell', 'BoardTuning', 'read_board_file', 'setting_words']
+__all__ = ['JOB_SETTINGS', 'SHARED', 'BoardCell', 'BoardTuning', 'read_board_file', 'setting_words', 'finite_or_none']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #43c78fd2
 JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
@@ -210,3 +210,8 @@ def _spec(kind: str, key: str, name: str, table: dict) -> dict:
         return getattr(Job(**{"game": "minimax", "modes": "ring", kind: spec}), kind)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}: {error}") from None
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2e18b860
+def finite_or_none(value: float) -> float | None:
+    "`value`, or None where it is not a finite number: JSON has no NaN."
+    return round(float(value), 6) if math.isfinite(value) else None

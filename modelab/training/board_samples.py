@@ -72,11 +72,16 @@ def _plot_samples(ax: Any, modes: Any, x: Tensor, ends: tuple[float, float]) -> 
         ax.set(xlim=ends, ylim=ends, aspect="equal")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #ac491b53
+def _radii(modes: Any) -> Tensor:
+    "Three standard deviations of each mode in the first two dimensions, `(n_modes,)`."
+    return 3 * modes.covariances[:, :2, :2].diagonal(dim1=1, dim2=2).mean(1).sqrt()
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #b8365e1c
 def _plot_plane(ax: Any, modes: Any, x: Tensor) -> None:
     "The first two dimensions of samples, and the modes as circles."
     from matplotlib.collections import EllipseCollection
     ax.scatter(*x[:, :2].T, s=2, c=FAKE, linewidths=0, rasterized=True)
-    width = 6 * modes.covariances[:, :2, :2].diagonal(dim1=1, dim2=2).mean(1).sqrt().numpy()
+    width = 2 * _radii(modes).numpy()
     ax.add_collection(EllipseCollection(width, width, [0] * len(width), units="x",
                                         offsets=modes.centers[:, :2].numpy(), facecolors="none",
                                         offset_transform=ax.transData, edgecolors=REAL, lw=.7))
@@ -100,6 +105,5 @@ def _circles(modes: Any) -> list[list[float]]:
     "Of each mode of points its center and its radius, in the first two dimensions."
     if len(modes.event) > 1:
         return []
-    radii = 3 * modes.covariances.diagonal(dim1=1, dim2=2)[:, :2].mean(1).sqrt()
-    return [[round(v, 4) for v in circle]
-            for circle in torch.cat([modes.centers[:, :2], radii[:, None]], 1).tolist()]
+    circles = torch.cat([modes.centers[:, :2], _radii(modes)[:, None]], 1)
+    return [[round(v, 4) for v in circle] for circle in circles.tolist()]

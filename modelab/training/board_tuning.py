@@ -10,7 +10,7 @@ import math
 import statistics
 from typing import Any
 
-from .board_file import BoardCell
+from .board_file import BoardCell, finite_or_none
 
 # %% auto #0
 __all__ = ['trial_tv', 'still_compared', 'trials_at', 'choose_setting', 'trial_row']
@@ -54,7 +54,7 @@ def choose_setting(cell: BoardCell, results: dict[str, dict]) -> BoardCell:
 def trial_row(trial: BoardCell, setting: str, results: dict[str, dict]) -> dict[str, Any]:
     "A setting that was tried: its words, its mean TV (None if it diverged) and its parts."
     lengths = [at for at in (trial, *trial.longer) if all(n in results for n, _ in at.parts())]
-    tvs = [None if math.isinf(tv := trial_tv(at, results)) else round(tv, 6) for at in lengths]
+    tvs = [finite_or_none(trial_tv(at, results)) for at in lengths]
     row = {"setting": setting, "tv": tvs[-1],
            "parts": {name: {k: v for k, v in results[name].items() if k != "samples"}
                      for at in lengths for name, _ in at.parts()}}

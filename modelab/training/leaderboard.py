@@ -29,7 +29,7 @@ from ..core.registry import register_command
 from ..core.seeding import derive_seed
 from ..core.statistics import interval
 from ..evaluation.precision_recall import frechet_distance
-from .board_file import BoardCell, read_board_file
+from .board_file import BoardCell, finite_or_none, read_board_file
 from .board_json import board_json, board_rows
 from .board_samples import pack_samples, plot_board_samples
 from .board_tables import board_markdown, order_rows, plot_board
@@ -40,17 +40,12 @@ from .distributed import (Checkpoints, handle_sigterm, Job,
 from .run import Diverged, Run
 
 # %% auto #0
-__all__ = ['BOARD_MEASURES', 'MOST', 'finite_or_none', 'finished_part', 'run_part', 'run_board', 'part_line', 'board_path',
-           'board_row', 'summarise', 'publish_board', 'quick_cell', 'run_quick_board', 'board_digest']
+__all__ = ['BOARD_MEASURES', 'MOST', 'finished_part', 'run_part', 'run_board', 'part_line', 'board_path', 'board_row',
+           'summarise', 'publish_board', 'quick_cell', 'run_quick_board', 'board_digest']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
 MOST = .95  # share of the modes that a seed must hold to have reached them
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2e18b860
-def finite_or_none(value: float) -> float | None:
-    "`value`, or None where it is not a finite number: JSON has no NaN."
-    return round(float(value), 6) if math.isfinite(value) else None
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #0646a1e0
 def _spent(path: Path) -> float:

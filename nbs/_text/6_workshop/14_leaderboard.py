@@ -44,7 +44,7 @@ from modelab.core.registry import register_command
 from modelab.core.seeding import derive_seed
 from modelab.core.statistics import interval
 from modelab.evaluation.precision_recall import frechet_distance
-from modelab.training.board_file import BoardCell, read_board_file
+from modelab.training.board_file import BoardCell, finite_or_none, read_board_file
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples
 from modelab.training.board_tables import board_markdown, order_rows, plot_board
@@ -454,7 +454,7 @@ MOST = .95  # share of the modes that a seed must hold to have reached them
 # Results are stored as JSON, which has no NaN and no infinity. Such values become None.
 
 # %%
-#| export
+#| export training.board_file
 def finite_or_none(value: float) -> float | None:
     "`value`, or None where it is not a finite number: JSON has no NaN."
     return round(float(value), 6) if math.isfinite(value) else None
@@ -769,7 +769,7 @@ import math
 import statistics
 from typing import Any
 
-from modelab.training.board_file import BoardCell
+from modelab.training.board_file import BoardCell, finite_or_none
 
 # %% [markdown]
 # The mean TV of a trial:
@@ -918,7 +918,7 @@ def board_row(cell: BoardCell, results: dict[str, dict]) -> dict[str, Any]:
 def trial_row(trial: BoardCell, setting: str, results: dict[str, dict]) -> dict[str, Any]:
     "A setting that was tried: its words, its mean TV (None if it diverged) and its parts."
     lengths = [at for at in (trial, *trial.longer) if all(n in results for n, _ in at.parts())]
-    tvs = [None if math.isinf(tv := trial_tv(at, results)) else round(tv, 6) for at in lengths]
+    tvs = [finite_or_none(trial_tv(at, results)) for at in lengths]
     row = {"setting": setting, "tv": tvs[-1],
            "parts": {name: {k: v for k, v in results[name].items() if k != "samples"}
                      for at in lengths for name, _ in at.parts()}}
@@ -1413,7 +1413,16 @@ def _plot_samples(ax: Any, modes: Any, x: Tensor, ends: tuple[float, float]) -> 
         ax.set(xlim=ends, ylim=ends, aspect="equal")
 
 # %% [markdown]
-# In more than two dimensions the first two are shown.
+# In more than two dimensions the first two are shown. The circle of a mode has a radius of three standard deviations:
+
+# %%
+#| export training.board_samples
+def _radii(modes: Any) -> Tensor:
+    "Three standard deviations of each mode in the first two dimensions, `(n_modes,)`."
+    return 3 * modes.covariances[:, :2, :2].diagonal(dim1=1, dim2=2).mean(1).sqrt()
+
+# %% [markdown]
+# Samples and circles are drawn together:
 
 # %%
 #| export training.board_samples
@@ -1421,7 +1430,7 @@ def _plot_plane(ax: Any, modes: Any, x: Tensor) -> None:
     "The first two dimensions of samples, and the modes as circles."
     from matplotlib.collections import EllipseCollection
     ax.scatter(*x[:, :2].T, s=2, c=FAKE, linewidths=0, rasterized=True)
-    width = 6 * modes.covariances[:, :2, :2].diagonal(dim1=1, dim2=2).mean(1).sqrt().numpy()
+    width = 2 * _radii(modes).numpy()
     ax.add_collection(EllipseCollection(width, width, [0] * len(width), units="x",
                                         offsets=modes.centers[:, :2].numpy(), facecolors="none",
                                         offset_transform=ax.transData, edgecolors=REAL, lw=.7))
@@ -1454,9 +1463,8 @@ def _circles(modes: Any) -> list[list[float]]:
     "Of each mode of points its center and its radius, in the first two dimensions."
     if len(modes.event) > 1:
         return []
-    radii = 3 * modes.covariances.diagonal(dim1=1, dim2=2)[:, :2].mean(1).sqrt()
-    return [[round(v, 4) for v in circle]
-            for circle in torch.cat([modes.centers[:, :2], radii[:, None]], 1).tolist()]
+    circles = torch.cat([modes.centers[:, :2], _radii(modes)[:, None]], 1)
+    return [[round(v, 4) for v in circle] for circle in circles.tolist()]
 
 # %% [markdown]
 # The module `training.board_json` writes and reads the file. A row may have a floor of its own, if its method is counted by another protocol. Then it keeps it.
