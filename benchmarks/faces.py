@@ -34,7 +34,8 @@ from modelab.training.run import Run
 FILE, SEEDS, STEPS, SAMPLES = Path(__file__).with_suffix(".json"), 8, 10_000, 5000
 ASKING = {"nobody asks": ("", 0.), "nobody asks, R1 2": ("", 0., 2.), "all four attributes ask": ("any", .03), "eyeglasses ask": ("eyeglasses", .03),
           "eyeglasses with a beard ask": ("eyeglasses+beard", .03), "hats ask": ("hat", .03),
-          "all four attributes ask, weight 0.01": ("any", .01)}
+          "all four attributes ask, weight 0.01": ("any", .01), "all four attributes ask, R1 2": ("any", .03, 2.),
+          "all four attributes ask, weight 0.01, R1 2": ("any", .01, 2.)}
 
 
 def asking_modes(modes, asks: str) -> list[int] | None:
