@@ -257,7 +257,8 @@ def bf16() -> dict:
         run = job.start(range(8), "cpu").step(walk(300))
         spent, covered = time.perf_counter() - begin, run.coverage()
         found[f"R1 on stacked digits, 8 seeds, {run.steps} steps, {precision}"] = {
-            "modes captured": str(interval(c.captured for c in covered)), "KL": str(interval(c.kl for c in covered)),
+            "of": run.modes.n_modes, "modes captured": str(interval((c.captured for c in covered), low=0, high=run.modes.n_modes)),
+            "KL": str(interval((c.kl for c in covered), low=0)),
             "seconds": round(spent, 1)}
     return found
 

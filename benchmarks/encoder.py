@@ -45,9 +45,9 @@ def measure(setting: str, modes: Any, steps: int = STEPS, **settings: Any) -> di
     turn = SimpleNamespace(x=x, z=z, generator=draw("look", 2), **run.players.nets)
     code = run.game.encode(turn)
     apart = separated_modes(code, mode, modes.n_modes).tolist()
-    row = {"setting": setting, "ks": f"{interval(ks_statistic(code, prior).mean(-1)):.3f}", "null": f"{ks_statistic(z, prior).mean():.3f}",
-           "joint": f"{interval(joint_ks_statistic(code, prior)):.3f}", "joint null": f"{joint_ks_statistic(z, prior).mean():.3f}",
-           "of": modes.n_modes, "kept": f"{interval(apart):.2f}", "kept by seed": apart}
+    row = {"setting": setting, "ks": f"{interval(ks_statistic(code, prior).mean(-1), low=0, high=1):.3f}", "null": f"{ks_statistic(z, prior).mean():.3f}",
+           "joint": f"{interval(joint_ks_statistic(code, prior), low=0, high=1):.3f}", "joint null": f"{joint_ks_statistic(z, prior).mean():.3f}",
+           "of": modes.n_modes, "kept": f"{interval(apart, low=0, high=modes.n_modes):.2f}", "kept by seed": apart}
     print(row, flush=True)
     return row
 
@@ -89,8 +89,8 @@ def forward() -> Iterator[dict]:
              "with the price 1 on D's slope": ZeroCentred(weight=1., networks=Networks(latent=1, width=32), optimiser=Optimiser({"G": 5e-4, "D": 2e-3}))}
     for setting, game in games.items():
         found = Run(game, sets()["line of 5"], batch=256, device="cpu").step(STEPS).coverage()
-        row = {"setting": setting, "of": 5, "captured": f"{interval(c.captured for c in found):.2f}",
-               "high quality": f"{interval(c.high_quality for c in found):.2f}"}
+        row = {"setting": setting, "of": 5, "captured": f"{interval((c.captured for c in found), low=0, high=5):.2f}",
+               "high quality": f"{interval((c.high_quality for c in found), low=0, high=1):.2f}"}
         print(row, flush=True)
         yield row
 

@@ -43,7 +43,7 @@ def play(gamma: float | None, weight: float, lr: float, d_width: int) -> dict:
     for name in ("captured", "kl", "high_quality"):
         row[name] = [round(getattr(c, name), 5) for c in scores]
     row["ms per step and seed"] = round(seconds / STEPS / 8 * 1000, 2)
-    return row | {"kl, interval": str(interval(row["kl"]))}
+    return row | {"kl, interval": str(interval(row["kl"], low=0))}
 
 
 def main() -> None:

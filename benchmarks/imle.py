@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import asked
+from rows import asked, possible
 
 from modelab.core.files import atomic_write
 from modelab.core.statistics import interval
@@ -42,10 +42,10 @@ def measured(name: str, game: Any, steps: int | None = None, batch: int = 128) -
     run, start = Run(game, SETS[name](), batch=batch, average=.99, device="cpu"), time.process_time()
     run.step(steps or STEPS[name])
     seconds, counts = time.process_time() - start, run.coverage()
-    row = {"steps": run.steps, "seconds": round(seconds)}
+    row: dict = {"steps": run.steps, "seconds": round(seconds), "of": run.modes.n_modes}
     for field in ("captured", "high_quality", "kl", "tv"):
         values = [getattr(c, field) for c in counts]
-        row[field], row[f"{field} by seed"] = str(interval(values)), [round(v, 4) for v in values]
+        row[field], row[f"{field} by seed"] = str(interval(values, **possible("imle", field, row["of"]))), [round(v, 4) for v in values]
     if name == "rare":
         row["rare seen by seed"] = [int((c.counts[1:] > 0).sum()) for c in counts]
     with torch.no_grad():

@@ -83,7 +83,7 @@ def thousand(part: str, games: dict[str, Callable], seconds: float, average: flo
     """Coverage of stacked digits against time."""
     for name, make in chosen(games, only):
         run = Run(make(), stacked_digits(), runs=SEEDS, batch=batch, average=average, device="cpu")
-        keep(part, {"setting": name, "looks": timed(run, seconds, looks, fade)})
+        keep(part, {"setting": name, "of": run.modes.n_modes, "looks": timed(run, seconds, looks, fade)})
 
 
 def weak(scale: float, only: str = "") -> None:
@@ -193,7 +193,7 @@ def rare(scale: float, only: str = "") -> None:
         run = Run(game, rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
         start = time.process_time()
         run.step(steps)
-        keep("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
+        keep("rare_modes", {"setting": name, "of": run.modes.n_modes - 1, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
 
 
 def mnist(folder: str, scale: float) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from rows import possible
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
@@ -64,7 +65,7 @@ def aim(objective: str, constraint: str, real: torch.Tensor, fake: torch.Tensor)
         adam.step()
     slope = F.normalize(input_gradient(f, fake)[1].detach(), dim=-1)
     cosine = (slope[:, :, None] * F.normalize(real[:, None] - fake[:, :, None], dim=-1)).sum(-1).amax(-1)
-    return {"setting": f"{objective}, {constraint}", "aim": str(interval(cosine.mean(1))),
+    return {"setting": f"{objective}, {constraint}", "aim": str(interval(cosine.mean(1), low=-1, high=1)),
             "worst": round(cosine.min().item(), 3)}
 
 
@@ -74,10 +75,10 @@ def cover(name: str, game: Lipschitz | Minimax, modes) -> dict:
     run, start = Run(game, modes, batch=128, average=.99, device="cpu"), time.process_time()
     run.step(STEPS)
     seconds, found, fair = time.process_time() - start, run.coverage(), run.coverage("fair")
-    row = {"setting": name, "by seed": [c.captured for c in found], "fair by seed": [c.captured for c in fair],
-           "captured": str(interval([c.captured for c in found])), "fair": str(interval([c.captured for c in fair]))}
-    for measure in ("high_quality", "tv"):
-        row[measure] = str(interval([getattr(c, measure) for c in found]))
+    row = {"setting": name, "of": modes.n_modes, "by seed": [c.captured for c in found], "fair by seed": [c.captured for c in fair],
+           "fair": str(interval([c.captured for c in fair], low=0, high=modes.n_modes))}
+    for measure in ("captured", "high_quality", "tv"):
+        row[measure] = str(interval([getattr(c, measure) for c in found], **possible("lipschitz", measure, modes.n_modes)))
     row["companions"] = {k: getattr(found[0], k).captured for k in ("floor", "ceiling", "null")}
     return row | {"ms per step and seed": round(1000 * seconds / STEPS / SEEDS, 3)}
 

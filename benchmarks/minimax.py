@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import torch
+from rows import possible
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
@@ -35,17 +36,17 @@ def rare(saturating: bool, lr: float, beta1: float, latent: int) -> dict:
         mode, good = data.assign(x)
         seen.append(mode[good & (mode > 0)].unique().numel())
     name = f"{'saturating' if saturating else 'non-saturating'}, lr {lr:g}, beta1 {beta1}, latent {latent}"
-    return {"setting": name, "rare seen": str(interval(seen)), "by seed": seen}
+    return {"setting": name, "of": data.n_modes - 1, "rare seen": str(interval(seen, **possible("minimax", "rare seen", data.n_modes - 1))), "by seed": seen}
 
 
 def digits(d_width: int, lr: float, betas: tuple[float, float]) -> dict:
     """Modes of 1,000 and KL that eight seeds reach, with the running average of G and without."""
     game = Minimax(networks=Networks(width=128, d_width=d_width), optimiser=Optimiser(lr, betas=betas))
     run = Run(game, stacked_digits(), batch=64, average=.99, device="cpu").step(DIGIT_STEPS)
-    row = {"setting": f"D {d_width} units, lr {lr:g}, betas {betas}"}
+    row: dict = {"setting": f"D {d_width} units, lr {lr:g}, betas {betas}", "of": run.modes.n_modes}
     for name, raw in (("averaged", False), ("raw", True)):
         scores = coverages(run.sample(26_000, raw=raw), run.modes)
-        row[name] = {"captured": str(interval([c.captured for c in scores])), "kl": str(interval([c.kl for c in scores]))}
+        row[name] = {k: str(interval([getattr(c, k) for c in scores], **possible("minimax", k, row["of"]))) for k in ("captured", "kl")}
     return row
 
 

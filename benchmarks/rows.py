@@ -34,9 +34,56 @@ def chosen(settings: dict[str, Any], only: str) -> list[tuple[str, Any]]:
 
 
 def by_seed(values: Iterable[float], digits: int = 4) -> dict:
-    """Numbers seed by seed, and their interval if all are finite."""
+    """Numbers seed by seed, and their interval if all are finite; `record` cuts it at the possible range."""
     values = [round(v, digits) for v in values]
-    return {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+    return {"interval": spelled(values), "by seed": values}
+
+
+def spelled(values: list[float | None], **limits: float | None) -> str:
+    """The interval of numbers as text, cut at these limits; empty if a number is undefined."""
+    return f"{interval(values, **limits)}" if all(v is not None and math.isfinite(v) for v in values) else ""
+
+
+SHARES = ("precision", "recall", "end precision", "end recall", "F1/8", "F8", "rate", "good", "well", "readable", "mass", "centre",
+          "high_quality", "high quality", "tv", "same digit", "left out", "clothes", "ks", "joint",
+          "reached", "middle", "start", "end", "codes", "untrained codes")
+COUNTS = ("captured", "modes captured", "fair", "seen", "rare seen", "kept", "kept apart", "modes", "tracks")  # up to `of` in the row
+COSINES = ("aim", "cosine, turn", "cosine, grow", "cosine of the second latent, turn", "cosine of the second latent, grow")
+FROM_ZERO = ("Fréchet", "frechet", "pixels", "kl", "KL", "roughness", "length", "farthest point", "steepest", "grain", "steps",
+             "x to z to x", "z to x to z")
+FREE = ("speed, turn", "speed, grow", "winding", "nats")
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    **dict.fromkeys(SHARES, (0, 1)), **dict.fromkeys(COUNTS, (0, None)), **dict.fromkeys(COSINES, (-1, 1)),
+    **dict.fromkeys(FROM_ZERO, (0, None)), **dict.fromkeys(FREE, (None, None))}
+OF_ONE_FILE = {"street": {"rate": (0, None), "well": (0, None)}}  # shares over the true share
+
+
+def possible(file: str, name: str, of: float | None = None) -> dict[str, float | None]:
+    """The smallest and the largest possible value of a measure of a file, as `interval` takes them; a count goes up to `of`."""
+    low, high = OF_ONE_FILE.get(file, {}).get(name) or RANGES.get(name, (None, None))
+    return {"low": low, "high": of if name in COUNTS else high}
+
+
+def cut_intervals(node: Any, file: str, of: float | None = None, name: str = "") -> Any:
+    """A record with each interval made anew from its values by seed and cut at the possible range; again changes nothing."""
+    if isinstance(node, list):
+        return [cut_intervals(part, file, of, name) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if {"interval", "by seed"} <= node.keys():
+        return node | {"interval": spelled(node["by seed"], **possible(file, name, of))}
+    of = node.get("of", of)
+    return {key: cut_intervals(part, file, of, "nats" if name == "nats" else key) for key, part in node.items()}
+
+
+def cut_file(file: Path) -> None:
+    """Cut the intervals of a file that is recorded already; again changes nothing."""
+    write(file, cut_intervals(json.loads(file.read_text(encoding="utf-8")), file.stem))
+
+
+def write(file: Path, found: dict) -> None:
+    """A record as a file."""
+    atomic_write(file, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def packed(x: torch.Tensor) -> str:
@@ -81,7 +128,7 @@ def known(file: Path, part: str) -> dict[str, dict]:
 
 
 def record(file: Path, part: str, row: dict) -> None:
-    """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
+    """Put one row of one part into the file, its intervals cut at the possible range; a row of the same setting is replaced, the others stay."""
     known = {"torch": torch.__version__.split("+")[0]} | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
-    known[part] = list(({r["setting"]: r for r in known.get(part, [])} | {row["setting"]: row}).values())
-    atomic_write(file, (json.dumps(known, indent=1, ensure_ascii=False) + "\n").encode())
+    known[part] = list(({r["setting"]: r for r in known.get(part, [])} | {row["setting"]: cut_intervals(row, file.stem)}).values())
+    write(file, known)

@@ -78,7 +78,7 @@ def main() -> None:
     for name in args.games:
         seeds = together(name, args)
         looks = [{k: by_seed([look[k] for look in at]) for k in at[0]} for at in zip(*(seed["looks"] for seed in seeds))]
-        row = {"setting": name, "device": device, **{k: getattr(args, k) for k in ("seconds", "width", "rate")}, "looks": looks}
+        row = {"setting": name, "of": 1000, "device": device, **{k: getattr(args, k) for k in ("seconds", "width", "rate")}, "looks": looks}
         row |= {k: seeds[0][k] for k in ("perfect", "pictures")}
         record(args.out, "games", row)
         print(json.dumps(row))

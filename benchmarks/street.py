@@ -57,10 +57,10 @@ class Footage:
 
 
 def played(setting: str, game: Any, data: Any, looks: Sequence[int], average: float, say: Callable, seeds: int = SEEDS,
-           first: int = 0, batch: int = 64) -> tuple:
-    """Train, and at each of these steps note what `say` says of every seed's samples; the last samples, and the row."""
+           first: int = 0, batch: int = 64, of: int = 0) -> tuple:
+    """Train, and at each of these steps note what `say` says of every seed's samples, counts up to `of`; the last samples, and the row."""
     run, spent = Run(game, data, runs=seeds, seed=first, batch=batch, device="cpu", average=average), 0.
-    row: dict[str, Any] = {"setting": setting, "steps": looks[-1], "seeds": seeds, "looks": []}
+    row: dict[str, Any] = {"setting": setting, "steps": looks[-1], "seeds": seeds, **({"of": of} if of else {}), "looks": []}
     for steps in looks:
         start = time.process_time()
         run.step(steps - run.steps)
@@ -110,7 +110,7 @@ def r1_game(setting: str) -> ZeroCentred:
 def tune(only: str) -> Iterator[dict]:
     """Eight settings of R1 on the street, with seeds that report nothing."""
     for name, _ in chosen(R1_SETTINGS, only):
-        yield played(name, r1_game(name), scenes(), (10_000,), .99, vehicles, seeds=4, first=100)[1]
+        yield played(name, r1_game(name), scenes(), (10_000,), .99, vehicles, seeds=4, first=100, of=4)[1]
 
 
 def tuned() -> dict[str, Callable[[], Any]]:
@@ -127,7 +127,7 @@ def street(only: str) -> Iterator[dict]:
     """The games on the street, with pictures of the first seed."""
     data = scenes()
     for name, make in chosen(games(**STREET) | tuned(), only):
-        x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, vehicles)
+        x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, vehicles, of=len(data.rates))
         first = torch.cat([x[0][:6], x[0][data.assign(x[0])[0] > 0][:6]])
         yield row | {"pictures": {"of": [min(6, len(first)), max(0, len(first) - 6)], "bytes": packed(first)}}
 
@@ -145,11 +145,11 @@ def rare(only: str) -> Iterator[dict]:
     changed = {"GAN": lambda: Minimax(networks=Networks(latent=2)), "GAN, saturating": lambda: Minimax(saturating=True, networks=Networks(latent=2)),
                "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=2)), "WGAN-GP": lambda: Wasserstein(weight=.1, networks=Networks(latent=2))}
     for name, make in chosen({**games(**regime), **changed}, only):
-        yield played(name, make(), data, [steps], 0., say)[1]
+        yield played(name, make(), data, [steps], 0., say, of=9)[1]
     falls = Optimiser(3e-3, schedule=Schedule("linear", steps, stairs=20))
     best = {"GAN + R1 0.1, tuned in 1.4": ZeroCentred(weight=.1, networks=Networks(width=64, latent=2), optimiser=falls)}
     for name, game in chosen(best, only):  # the best in benchmarks/wasserstein.py on this set; seeds 0 to 7 chose it there
-        yield played(name, game, data, [steps], .995, say, first=SEEDS, batch=128)[1]
+        yield played(name, game, data, [steps], .995, say, first=SEEDS, batch=128, of=9)[1]
 
 
 def film(only: str) -> Iterator[dict]:

@@ -86,7 +86,7 @@ def measure(name: str) -> dict:
     start = process_time()
     run = play(name, lr, STEPS, 0, 8)
     seconds = process_time() - start
-    row = {"setting": name, "lr": lr, "steps": STEPS, **measures(run.coverage(n=SAMPLES)),
+    row = {"setting": name, "of": run.modes.n_modes, "lr": lr, "steps": STEPS, **measures(run.coverage(n=SAMPLES)),
            "ms per step and seed": round(seconds / STEPS / 8 * 1000, 2), "tuning": {f"{rate:g}": m for rate, m in tuning.items()}}
     return row | ({"truncation": [truncated(run, psi) for psi in PSIS]} if name == "style" else {})
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from rows import possible
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
@@ -59,9 +60,9 @@ def cover(name: str, game, modes) -> dict:
     seconds = time.process_time() - start
     x = run.sample(2500)
     found = coverages(x, modes)
-    row = {"setting": name, "by seed": [c.captured for c in found]}
-    for measure, most in (("captured", modes.n_modes), ("high_quality", 1), ("tv", 1)):  # KL has no value where nothing is good
-        row[measure] = str(interval([getattr(c, measure) for c in found], low=0, high=most))
+    row = {"setting": name, "of": modes.n_modes, "by seed": [c.captured for c in found]}
+    for measure in ("captured", "high_quality", "tv"):  # KL has no value where nothing is good
+        row[measure] = str(interval([getattr(c, measure) for c in found], **possible("wasserstein", measure, modes.n_modes)))
     row["companions"] = {k: round(getattr(found[0], k).captured, 2) for k in ("floor", "ceiling", "null")}
     return row | {"steps": total, "ms per step and seed": round(1000 * seconds / total / SEEDS, 3)}
 

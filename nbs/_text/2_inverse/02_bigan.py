@@ -454,9 +454,14 @@ Picture(figure, "Four measures with 16, 64 and 256 units in one network. The see
 # The lines across each panel are the comparisons: fresh data, networks that are not trained, and samples of uniform noise over the box of the data. A ratio of 1 stands for shuffled partners. Which changes count was fixed before the run: the mean differs from that of 64 units by at least one mode, or by 0.1 in the other measures, and the two intervals do not overlap.
 
 # %%
+def inside(values: list, measure: str):
+    "The interval of a measure, cut at its possible range; a ratio has no largest value."
+    return interval(values, low=0, high={"captured": 8, "high_quality": 1}.get(measure))
+
+# %%
 def changed(name: str, measure: str) -> dict:
     "The sizes of one network that change a measure by the rule, with the interval of each."
-    small, usual, large = map(interval, by_units(name, measure))
+    small, usual, large = (inside(values, measure) for values in by_units(name, measure))
     return {units: new for units, new in ((16, small), (256, large))
             if abs(new.mean - usual.mean) >= LEAST[measure]
             and (new.low > usual.high or new.high < usual.low)}
@@ -464,7 +469,7 @@ def changed(name: str, measure: str) -> dict:
 # %%
 changes = {(name, measure): changed(name, measure) for measure in LEAST for name in "GED"}
 for measure, label in LABELS.items():
-    print(f"{label:17} 64: {interval(sizes['all of 64'][measure]['by seed'])}")
+    print(f"{label:17} 64: {inside(sizes['all of 64'][measure]['by seed'], measure)}")
     for name in "GED":
         for units, new in changes[name, measure].items():
             print(f"    {name} of {units}: {new}")
