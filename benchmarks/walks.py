@@ -1,19 +1,18 @@
 """Walks between the codes of two faces, of which one has a rare attribute, and whose codes lie next to each other.
 
-Not recorded yet, and no chapter shows it. On the tuning seeds no walk of BiGAN or of the penalty reached a good face in 2,000 steps: the codes spread
-3.5 to 9 times as wide as the prior. Noise in E, D at twice and E at a quarter of the rate brought them to 1.5 times; start from there, and train longer.
-
-    python benchmarks/walks.py                   # all parts, about a quarter of an hour on one core; goes on where it was stopped
+    python benchmarks/walks.py                   # all parts, about an hour on one core; goes on where it was stopped
     python benchmarks/walks.py tune "walks:penalty"    # a part alone, or the games with these words in their name
     python benchmarks/walks.py --pause walks     # stops after each checkpoint of eight seeds; call it again
 
-Three games with the same networks (two hidden layers of 128 units, a latent of 16): BiGAN, BiGAN whose discriminator has R1 (a slope penalty that
-knows no pairs), BiGAN with the pair-wise penalty. `tune` tries two rates of each on seeds 100 and 101 and keeps the one with the most
-`reached`; `walks` trains it on seeds 0 to 7. All rates fall to a hundredth, and nothing is averaged.
+Three games with the same networks (two hidden layers of 256 units, a latent of 16, noise in E): BiGAN, BiGAN whose discriminator has R1 (a slope
+penalty that knows no pairs), BiGAN with the pair-wise penalty. D learns at twice the rate of G and E at a quarter of it: with equal rates and no noise
+the codes spread 3.5 to 9 times as wide as the prior (seeds 100 and 101). `tune` tries two rates of each for half the steps on these seeds and
+keeps the one with the most good pictures on its walks; `walks` trains it on seeds 0 to 7. All rates fall to a hundredth, and nothing is averaged.
 
 A walk goes in eight steps, both ends included, straight from the code of a face without any of the four attributes to the code of one with.
 A picture is *good* within three noise widths of a clean face. (Within five, a plain cross-fade of the two faces would be good at nearly every step.)
 `reached`: share of the last three steps that are good and show the attribute. `middle`: share of the four middle steps that are good.
+`nearest`: share of the last three steps whose nearest clean face shows the attribute, good or not.
 `start`, `end`: share of walks whose first picture is good and shows no attribute; whose last is good and shows the attribute.
 `codes`: how often the nearest other code of a face shows the same of all four attributes; 50 faces of each of the twelve modes, two pictures of one
 clean face never compared.
@@ -43,8 +42,8 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
-FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 2000, 2
-MEASURES, PAUSE = ("reached", "middle", "start", "end"), "--pause" in sys.argv
+FILE, SEEDS, STEPS, LOOKS = Path(__file__).with_suffix(".json"), 8, 6000, 3
+MEASURES, PAUSE = ("reached", "nearest", "middle", "start", "end"), "--pause" in sys.argv
 PAIRS, WALK, EACH, SAME = 50, 8, 50, .065  # SAME: distance per pixel below which two pictures have one clean face
 
 
@@ -59,13 +58,13 @@ class WithR1(PairwiseBiGAN):
         return self.weight
 
 
-def games() -> dict[str, dict[str, PairwiseBiGAN]]:
+def games(steps: int) -> dict[str, dict[str, PairwiseBiGAN]]:
     """Two settings of each of the three games; the penalty and R1 have the weight 1."""
     def game(kind: type, weight: float, rate: float) -> PairwiseBiGAN:
-        optimiser = Optimiser(rate, (0., .99), Schedule("cosine", STEPS))
-        return kind(weight=weight, networks=Networks("mlp", width=128, depth=2, latent=16), optimiser=optimiser)
+        optimiser = Optimiser({"G": rate, "E": rate / 4, "D": 2 * rate}, (0., .99), Schedule("cosine", steps))
+        return kind(weight=weight, stochastic=True, networks=Networks("mlp", width=256, depth=2, latent=16), optimiser=optimiser)
     kinds = {"BiGAN": (PairwiseBiGAN, 0.), "BiGAN with the penalty": (PairwiseBiGAN, 1.), "BiGAN with R1": (WithR1, 1.)}
-    return {name: {f"rate {rate:g}": game(kind, weight, rate) for rate in (1e-3, 2e-3)} for name, (kind, weight) in kinds.items()}
+    return {name: {f"rate {rate:g}": game(kind, weight, rate) for rate in (5e-4, 1e-3)} for name, (kind, weight) in kinds.items()}
 
 
 def ends(modes: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -79,13 +78,15 @@ def ends(modes: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def judged(modes: Any, walks: list[torch.Tensor]) -> dict[str, Any]:
     """The measures of one seed's walks, (PAIRS, WALK, 1, 32, 32) for each attribute."""
     seen = [[part.view(PAIRS, WALK) for part in modes.assign(x.flatten(0, 1))] for x in walks]
-    shows = [good & modes.kinds[mode, i] for i, (mode, good) in enumerate(seen)]
+    near = [modes.kinds[mode, i] for i, (mode, _) in enumerate(seen)]
+    shows = [good & n for n, (_, good) in zip(near, seen)]
     reached = [s[:, -3:].float().mean().item() for s in shows]
     good = torch.stack([good for _, good in seen])
     bare = torch.stack([good[:, 0] & ~modes.kinds[mode[:, 0]].any(1) for mode, good in seen])
-    return {"reached": sum(reached) / len(reached), "middle": good[..., 2:6].float().mean().item(), "start": bare.float().mean().item(),
+    return {"reached": sum(reached) / len(reached), "nearest": torch.stack(near)[..., -3:].float().mean().item(), "middle": good[..., 2:6].float().mean().item(), "start": bare.float().mean().item(),
             "end": torch.stack([s[:, -1] for s in shows]).float().mean().item(), "good by step": good.float().mean((0, 1)).tolist(),
-            "shows by step": torch.stack(shows).float().mean((0, 1)).tolist(), "reached by attribute": reached}
+            "shows by step": torch.stack(shows).float().mean((0, 1)).tolist(),
+            "nearest by step": torch.stack(near).float().mean((0, 1)).tolist(), "reached by attribute": reached}
 
 
 def neighbours(modes: Any, encode: Callable) -> torch.Tensor:
@@ -116,10 +117,10 @@ def walked(run: Run) -> list[torch.Tensor]:
     return found
 
 
-def measured(setting: str, game: PairwiseBiGAN, seeds: int, first: int) -> tuple[dict, list[torch.Tensor]]:
+def measured(setting: str, game: PairwiseBiGAN, steps: int, seeds: int, first: int) -> tuple[dict, list[torch.Tensor]]:
     """Train, from a checkpoint if there is one; what the walks reach halfway and at the end; all measures at the end; and the walks."""
     modes, way = faces(), []
-    path = Path(tempfile.gettempdir()) / f"modelab-walks-{setting.replace(' ', '-').replace(':', '')}-{STEPS}-{first}.safetensors"
+    path = Path(tempfile.gettempdir()) / f"modelab-walks-{setting.replace(' ', '-').replace(':', '')}-{steps}-{first}.safetensors"
     run = Run(game, modes, runs=seeds, seed=first, batch=64, device="cpu")
     untrained = neighbours(modes, lambda x: coded(run, x))
     if path.is_file():
@@ -130,33 +131,33 @@ def measured(setting: str, game: PairwiseBiGAN, seeds: int, first: int) -> tuple
             found = [judged(modes, [x[r] for x in walks]) for r in range(seeds)]
             way.append({"steps": run.steps} | {name: round(sum(f[name] for f in found) / seeds, 3) for name in MEASURES})
             print(setting, way[-1], f"{time.process_time():.0f} s", flush=True)
-        if run.steps >= STEPS:
+        if run.steps >= steps:
             break
-        run.step(STEPS // LOOKS).save(path)
-        if PAUSE and seeds == SEEDS and run.steps < STEPS:
+        run.step(steps // LOOKS, progress=False).save(path)
+        if PAUSE and seeds == SEEDS and run.steps < steps:
             sys.exit(f"{setting}: paused at step {run.steps}")
-    row = {"setting": setting, "steps": STEPS, "seeds": seeds, "looks": way} | {name: by_seed(f[name] for f in found) for name in MEASURES}
-    row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "reached by attribute")}
+    row = {"setting": setting, "steps": steps, "seeds": seeds, "looks": way} | {name: by_seed(f[name] for f in found) for name in MEASURES}
+    row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "nearest by step", "reached by attribute")}
     row["codes"] = by_seed(neighbours(modes, lambda x: coded(run, x)).tolist())
     return row | {"untrained codes": by_seed(untrained.tolist())}, walks
 
 
 def tune(only: str) -> Iterator[dict]:
     """Two rates of each game on two seeds that report nothing."""
-    for game, settings in games().items():
+    for game, settings in games(STEPS // 2).items():
         for name, made in settings.items():
             if only in (setting := f"{game}: {name}") and setting not in known(FILE, "tune"):
-                yield measured(setting, made, 2, 100)[0]
+                yield measured(setting, made, STEPS // 2, 2, 100)[0]
 
 
 def walks(only: str) -> Iterator[dict]:
     """The best setting of each game on eight seeds, with the first walks of seed 0; nothing for a game that is not tuned yet."""
     tuned, done = known(FILE, "tune"), known(FILE, "walks")
-    for game, settings in games().items():
+    for game, settings in games(STEPS).items():
         rows = [tuned.get(f"{game}: {name}") for name in settings]
         if only in game and game not in done and all(rows):
-            best = max(rows, key=lambda row: sum(row["reached"]["by seed"]))["setting"].split(": ")[1]
-            row, walks = measured(game, settings[best], SEEDS, 0)
+            best = max(rows, key=lambda row: sum(map(sum, row["good by step"])))["setting"].split(": ")[1]
+            row, walks = measured(game, settings[best], STEPS, SEEDS, 0)
             yield row | {"tuned": best, "pictures": packed(torch.stack([x[0, 0] for x in walks]))}
 
 

@@ -350,7 +350,7 @@ def test_shards_must_suit_the_ranks():
     with pytest.raises(ValueError, match="^shards: expected a multiple of 3 ranks, got 4"):
         data_parallel(small(shards=4), Ranks(0, 3))
     run = data_parallel(small(shards=4), Ranks(1, 2))
-    assert list(run.mine) == [1, 3] and data_parallel(small(shards=4), Ranks()).add_up is None
+    assert list(run.local_shards) == [1, 3] and data_parallel(small(shards=4), Ranks()).add_up is None
 
 
 def test_alone_without_torchrun(monkeypatch):

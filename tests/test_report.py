@@ -55,11 +55,11 @@ def test_verdict_names_faults_and_what_would_have_been_seen(sets, faulty):
     assert set(FAULT) == set(AUDIT_TESTS) and all(FAULT[t] == AUDIT_TESTS[t][0] for t in FAULT)
     fine = audit(sets["fine"], sets["known"], sets["new"])
     assert fine.sound and fine.status == 0 and fine.verdict.startswith("Sound: ") and not fine.found
-    assert len(fine.silence) == len(fine.findings) + 1 and all("95 % power" in line for line in fine.silence)
-    assert f"No sign of copies: {fine.seen['copies']:.1%} of copies would have been seen" in "\n".join(fine.silence)
+    assert len(fine.not_found) == len(fine.findings) + 1 and all("95 % power" in line for line in fine.not_found)
+    assert f"No sign of copies: {fine.seen['copies']:.1%} of copies would have been seen" in "\n".join(fine.not_found)
     assert faulty.found[0].startswith("Missing: class 0 holds") and faulty.starved == ["0", "1", "2"]
     assert "lost regions" in faulty.verdict and "Found: lost regions: " in "\n".join(faulty.found) and faulty.status == 1
-    assert not any("lost regions" in line for line in faulty.silence)
+    assert not any("lost regions" in line for line in faulty.not_found)
 
 
 def test_the_first_lines_are_one_verdict_and_one_coverage(sets, faulty):
@@ -518,7 +518,7 @@ def test_a_lost_attribute_is_named_by_both_judges(noted, capsys):
             assert rows["rare"]["p"] == pytest.approx(4 * raw) and rows["rare"]["data_rate"] == sum(counts[1]) / 400
 
 
-def test_silence_about_attributes_names_the_smallest(noted, capsys):
+def test_an_attribute_not_found_names_the_smallest(noted, capsys):
     assert ask_about("fine", "--attributes", "train.csv", "--sample-attributes", "fine.csv") == 0
     share = json.loads((noted / "r.json").read_text())["smallest seen"]["attributes"]
     assert 0 < share < .1 and f"made too seldom: the loss of an attribute that {share:.1%} of the data show would have been seen" in \

@@ -346,7 +346,7 @@ def test_the_average_of_w_follows_each_step(tmp_path):
 def test_shards_do_not_change_the_average_of_w():
     """A process that computes other shards has the same buffers."""
     whole, other = play(shards=2), play(shards=2)
-    other.mine = [1, 0]
+    other.local_shards = [1, 0]
     for run in (whole, other):
         run.step(2)
     assert torch.allclose(whole.players.nets["G"].mean_w, other.players.nets["G"].mean_w, atol=1e-8)

@@ -20,7 +20,7 @@ from ..core.checks import check_int, check_number
 from .rows import first_few, natural_key, FoundRows
 
 # %% auto #0
-__all__ = ['SUFFIXES', 'KEPT_BYTES', 'MOST_PIXELS', 'lay_on_ground', 'decode_picture', 'shows_colour', 'Head', 'read_head',
+__all__ = ['SUFFIXES', 'KEPT_BYTES', 'MOST_PIXELS', 'alpha_composite', 'decode_picture', 'shows_colour', 'Head', 'read_head',
            'inspect_picture', 'Members', 'folder_members', 'check_size', 'fit_picture', 'read_pictures']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #308bf0fd
@@ -46,9 +46,9 @@ def _deep_grey(image: Any) -> np.ndarray:
     return x / top
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #3e4a0d9a
-def lay_on_ground(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
+def alpha_composite(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
                   background: float) -> np.ndarray:
-    "Pictures with alpha on a ground of one grey, (..., 3, height, width)."
+    "Pictures with alpha on a background of one grey, (..., 3, height, width)."
     alpha = x[..., 3:, :, :]
     return x[..., :3, :, :] * alpha + np.float32(background) * (1 - alpha)
 
@@ -66,7 +66,7 @@ def decode_picture(file: IO[bytes], background: float = .5) -> np.ndarray:
     mode = "L" if grey else "RGBA" if alpha else "RGB"
     x = np.asarray(image if image.mode == mode else image.convert(mode), np.float32) / 255
     x = np.atleast_3d(x).transpose(2, 0, 1)
-    return lay_on_ground(x, background) if alpha else x
+    return alpha_composite(x, background) if alpha else x
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #dd044394
 def shows_colour(x: np.ndarray,  # (channels, height, width) in [0, 1]

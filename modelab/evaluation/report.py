@@ -187,7 +187,7 @@ class Report:
                        for f in self.findings if f.alarm]
 
     @property
-    def silence(self) -> list[str]:
+    def not_found(self) -> list[str]:
         "What was not found, each with the smallest fault that would have been seen."
         quiet = {f.test: FAULT[f.test] for f in self.findings if not f.alarm}
         loud = {"groups": bool(self.kinds), "attributes": "Attribute " in " ".join(self.found),
@@ -223,7 +223,7 @@ class Report:
         tables = {name: table and table.to_json() for name, table in
                   (("attributes", self.attributes), ("conditions", self.conditions))}
         return {"modelab": VERSION, "sound": self.sound, "verdict": self.verdict,
-                "coverage": self.coverage, "found": self.found, "not found": self.silence,
+                "coverage": self.coverage, "found": self.found, "not found": self.not_found,
                 "since": self.since,
                 "findings": [asdict(found) for found in self.findings], "classes": self.classes,
                 "missing kinds": [kind.to_json() for kind in self.kinds], **tables,
@@ -264,7 +264,7 @@ def report_text(report: Report) -> str:
     lines += [repr(table) for table in (report.attributes, report.conditions) if table]
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, *report.silence, report.protocol, report.footnote])
+    return "\n".join([*lines, *report.not_found, report.protocol, report.footnote])
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #191e185c
@@ -472,7 +472,7 @@ def html_page(report: Report) -> str:
     cite = html.escape(f"{report.footnote}. To cite: {report.protocol}")
     return (f'<div class="modelab-audit"><style>{STYLE}</style>{first}'
             f"<p>{html.escape(report.coverage)}</p>{html_lines(report.found)}{notes}"
-            f"{_tables(report)}{html_lines(report.silence, 'Not found')}"
+            f"{_tables(report)}{html_lines(report.not_found, 'Not found')}"
             f"<p><small>{cite}</small></p>{_pictures(report)}</div>")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #042fe5b7

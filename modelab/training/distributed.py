@@ -354,7 +354,7 @@ def data_parallel(run: Run,  # its `shards` are a multiple of the number of rank
     "Let every rank compute its share of each batch; gradients and losses are added up."
     if run.shards % us.size:
         raise ValueError(f"shards: expected a multiple of {us.size} ranks, got {run.shards}")
-    run.mine = range(us.rank, run.shards, us.size)
+    run.local_shards = range(us.rank, run.shards, us.size)
     run.add_up = us.add_up if us.size > 1 else None
     return run
 

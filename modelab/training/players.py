@@ -146,7 +146,7 @@ class Players:
         self.step(word, step)
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_ema(self) -> None:
         "Move the averaged generator a little towards the present one."
         if self.averaged is not None:
             for mean, now in zip(self.averaged.parameters(), self.nets["G"].parameters()):

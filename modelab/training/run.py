@@ -140,7 +140,7 @@ class Run:
         self._streams: dict[str, list[torch.Generator]] = {}
         self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
         # this process's shards, and the sum of all
-        self.mine, self.add_up = range(self.shards), None
+        self.local_shards, self.add_up = range(self.shards), None
         self._check_groups(self.batch)
 
     def _check_groups(self, batch: int) -> None:
@@ -236,7 +236,7 @@ class Run:
         "One turn: the gradient, then a step down it; the loss per run."
         self.players.ready(word)
         total = torch.zeros(self.runs, device=self.device)
-        for shard in self.mine:
+        for shard in self.local_shards:
             loss = self._loss(place, word, [shard] * (self.shards > 1))
             loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
             total += loss.detach() / self.shards
@@ -262,7 +262,7 @@ class Run:
         for word, loss in losses.items():
             self._losses[word][self.steps].copy_(loss)
         self._renew_buffers()
-        self.players.follow()
+        self.players.update_ema()
         self.steps, self.torn = self.steps + 1, False
 
     def _make_room(self) -> None:

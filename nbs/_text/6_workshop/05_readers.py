@@ -395,13 +395,13 @@ def _deep_grey(image: Any) -> np.ndarray:
     return x / top
 
 # %% [markdown]
-# A picture with an alpha channel (transparency) also has colours where it is invisible. In some pictures only the alpha channel shows the shape. So `lay_on_ground` puts the picture on a grey background, and what is visible is measured.
+# A picture with an alpha channel (transparency) also has colours where it is invisible. In some pictures only the alpha channel shows the shape. So `alpha_composite` puts the picture on a grey background, and what is visible is measured.
 
 # %%
 #| export data.image_files
-def lay_on_ground(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
+def alpha_composite(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
                   background: float) -> np.ndarray:
-    "Pictures with alpha on a ground of one grey, (..., 3, height, width)."
+    "Pictures with alpha on a background of one grey, (..., 3, height, width)."
     alpha = x[..., 3:, :, :]
     return x[..., :3, :, :] * alpha + np.float32(background) * (1 - alpha)
 
@@ -423,7 +423,7 @@ def decode_picture(file: IO[bytes], background: float = .5) -> np.ndarray:
     mode = "L" if grey else "RGBA" if alpha else "RGB"
     x = np.asarray(image if image.mode == mode else image.convert(mode), np.float32) / 255
     x = np.atleast_3d(x).transpose(2, 0, 1)
-    return lay_on_ground(x, background) if alpha else x
+    return alpha_composite(x, background) if alpha else x
 
 # %% [markdown]
 # Many grey sets are stored as RGB with three equal channels. So the format of a file does not say whether the picture is in colour: `shows_colour` compares the channels. JPEG rounds each channel by itself. There, a difference of up to two of the 255 steps does not count as colour.

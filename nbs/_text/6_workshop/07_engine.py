@@ -296,13 +296,13 @@ def move(self: Players, word: str, loss: torch.Tensor, step: int = 0) -> None:
 
 # %% [markdown]
 # ### The averaged generator
-# `Run(..., average=.99)` keeps an exponential moving average of the generator's weights, and samples are drawn with it. `follow` updates the average after each step. Buffers, such as those of batch norm, are not averaged but copied.
+# `Run(..., average=.99)` keeps an exponential moving average (EMA) of the generator's weights, and samples are drawn with it. `update_ema` updates the average after each step. Buffers, such as those of batch norm, are not averaged but copied.
 
 # %%
 #| export training.players
 @patch
 @torch.no_grad()
-def follow(self: Players) -> None:
+def update_ema(self: Players) -> None:
     "Move the averaged generator a little towards the present one."
     if self.averaged is not None:
         for mean, now in zip(self.averaged.parameters(), self.nets["G"].parameters()):
@@ -540,7 +540,7 @@ def _begin(self: Run) -> None:
     self._streams: dict[str, list[torch.Generator]] = {}
     self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
     # this process's shards, and the sum of all
-    self.mine, self.add_up = range(self.shards), None
+    self.local_shards, self.add_up = range(self.shards), None
     self._check_groups(self.batch)
 
 # %% [markdown]
@@ -714,7 +714,7 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
     "One turn: the gradient, then a step down it; the loss per run."
     self.players.ready(word)
     total = torch.zeros(self.runs, device=self.device)
-    for shard in self.mine:
+    for shard in self.local_shards:
         loss = self._loss(place, word, [shard] * (self.shards > 1))
         loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
         total += loss.detach() / self.shards
@@ -753,7 +753,7 @@ def _one_step(self: Run) -> None:
     for word, loss in losses.items():
         self._losses[word][self.steps].copy_(loss)
     self._renew_buffers()
-    self.players.follow()
+    self.players.update_ema()
     self.steps, self.torn = self.steps + 1, False
 
 # %% [markdown]

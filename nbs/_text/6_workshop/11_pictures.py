@@ -1070,7 +1070,505 @@ def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's ow
 
 # %% [markdown]
 # ## What you hold in memory
-# Perhaps your data are no folder: you hold a tensor or an array with labels, a `Dataset` or a `DataLoader` of PyTorch, or a table of pandas. `labelled_modes` makes a mode set of any of them. Each label is a mode, so `coverage` can count modes of your own data:
+# Perhaps your data are no folder: you hold a tensor or an array with labels, a `Dataset` or a `DataLoader` of PyTorch, a dataset of Hugging Face, or a table of pandas. `held_examples` reads all of these once, and gives rows that can be asked for by their numbers. The audit ([4.2](../4_evidence/02_audit.ipynb)), `missing`, `compare` and the `Monitor` use it, so each of them takes the same kinds of data.
+
+# %%
+#| export data.examples
+"Examples that a user holds, read once: a DataLoader, a Dataset, an iterator, a table, a path."
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset,
+                              SequentialSampler)
+
+from modelab.core.checks import check_batch
+from modelab.core.randomness import _own_randomness
+from modelab.data.labels import class_labels
+from modelab.data.mixed_tables import is_frame
+from modelab.data.readers import open_samples, SampleFile
+
+# %% [markdown]
+# The result is a `SampleFile`, as of a file, that also knows where it comes from. `ordered` says whether row `i` is example `i` of what was given. It is not so if a loader shuffles.
+
+# %%
+#| export data.examples
+@dataclass
+class HeldExamples(SampleFile):
+    "Examples that were read once, from a DataLoader, a Dataset, an iterator or a table."
+    kind: str = ""  # the name of the class that gave them
+    ordered: bool = True  # row i is example i of what was given
+    columns: tuple[str, ...] = ()  # of a table
+
+
+# %% [markdown]
+# A loader gives batches, a `Dataset` gives one example at a time. Each may be a tensor, a tuple whose first part is the example and whose second is its label, or a dict. In a dict the names tell which is which:
+
+# %%
+#| export data.examples
+EXAMPLE_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input", "inputs")
+LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class")
+
+
+# %% [markdown]
+# `_pair` takes what was given apart.
+
+# %%
+#| export data.examples
+def _pair(name: str, row: Any) -> tuple[Any, Any]:
+    "The example and the label in what a loader or a Dataset gives; None: no label."
+    if isinstance(row, Mapping):
+        by = {str(key).lower(): value for key, value in row.items()}
+        known = [key for key in EXAMPLE_KEYS if key in by][:1]
+        known = known or [key for key in by if key not in LABEL_KEYS]
+        if len(known) != 1:
+            raise TypeError(f"{name}: expected an entry with the examples, such as 'image', got "
+                            f"{', '.join(map(repr, list(row)[:8])) or 'none'}")
+        return by[known[0]], next((by[key] for key in LABEL_KEYS if key in by), None)
+    if not isinstance(row, (tuple, list)):
+        return row, None
+    if not row or isinstance(row[0], (int, float)):
+        raise TypeError(f"{name}: expected tensors, or pairs of an example and a label, got a "
+                        f"{type(row).__name__} of {len(row)} numbers")
+    return row[0], row[1] if len(row) > 1 else None
+
+
+# %% [markdown]
+# The example becomes a tensor on the CPU: bytes stay bytes, all other whole numbers become floats.
+
+# %%
+#| export data.examples
+def _numbers(name: str, x: Any, kind: str) -> Tensor:
+    "An example or a batch as a tensor of bytes or floats."
+    try:
+        x = torch.as_tensor(x).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected tensors from {kind}, got {type(x).__name__}; a Dataset "
+                        "of pictures needs transform=ToTensor(), one of Hugging Face "
+                        '.with_format("torch")') from error
+    if x.is_complex():
+        raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
+    if x.dtype == torch.bfloat16:
+        return x.float()
+    return x if x.is_floating_point() or x.dtype == torch.uint8 else x.float()
+
+
+# %% [markdown]
+# Labels are joined if there is one for each example. If not, `why` says what else was found.
+
+# %%
+#| export data.examples
+class _Labels:
+    "Labels as they come, and why there are none."
+    def __init__(self):
+        self.parts, self.why = [], ""
+
+    def add(self, y: Any, n: int) -> None:
+        "Labels of n more examples."
+        if self.why or y is None and not self.parts:
+            return
+        try:
+            y = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        except (TypeError, ValueError, RuntimeError):
+            y = np.asarray(None)
+        if y.dtype.kind not in "biufUS":
+            self.why = "no label beside each example"
+        elif y.size != n:
+            self.why = f"labels of shape {y.shape} beside {n} example{'s' * (n > 1)}"
+        else:
+            self.parts.append(y.reshape(n))
+
+    def joined(self) -> np.ndarray | None:
+        "All labels, (n,), or None."
+        return None if self.why or not self.parts else np.concatenate(self.parts)
+
+
+# %% [markdown]
+# Examples are kept in memory up to 64 MiB. If there are more, all of them go to a temporary file, which is deleted when nobody needs it any more. So a large data set needs room on the disk (set `TMPDIR` for another one), and not in memory.
+
+# %%
+#| export data.examples
+KEPT_BYTES = 1 << 26
+
+
+class _Joined:
+    "Examples as they come, joined in memory or, if there are many, in a file."
+    def __init__(self, name: str):
+        self.name, self.parts, self.bytes, self.count, self.file = name, [], 0, 0, None
+
+    def to_disk(self) -> None:
+        "Write what is in memory; an empty part keeps the shape and the type."
+        self.file = self.file or tempfile.TemporaryFile()
+        for part in self.parts:
+            self.file.write(part.contiguous().numpy().data)
+        self.parts = [self.parts[0][:0].clone()]
+
+    def tensor(self) -> Tensor:
+        "All examples; those in a file are read when they are asked for."
+        if self.file is None:
+            return torch.cat(self.parts)
+        self.file.flush()
+        shape = (self.count, *self.parts[0].shape[1:])
+        return torch.from_numpy(np.memmap(self.file, self.parts[0].numpy().dtype, "c", shape=shape))
+
+
+# %% [markdown]
+# All parts must have one shape and one type.
+
+# %%
+#| export data.examples
+@patch
+def add(self: _Joined, x: Tensor) -> None:
+    "Some more examples."
+    first = self.parts[0] if self.parts else x
+    if x.shape[1:] != first.shape[1:]:
+        shapes = " and ".join(map(str, sorted({tuple(x.shape[1:]), tuple(first.shape[1:])})))
+        raise ValueError(f"{self.name}: expected examples of one shape, got {shapes}")
+    if x.dtype != first.dtype:
+        raise TypeError(f"{self.name}: expected one type of numbers, got {first.dtype} and "
+                        f"{x.dtype}")
+    self.parts.append(x)
+    self.bytes, self.count = self.bytes + x.nbytes, self.count + len(x)
+    if self.bytes > KEPT_BYTES:
+        self.to_disk()
+
+
+# %% [markdown]
+# How many examples are there? A source that does not say its length may be endless. Then more than 100,000 examples are refused; so are more than twice as many as the length says, and a length above ten million. The error says what to do: give a part, as of `itertools.islice`.
+
+# %%
+#| export data.examples
+STREAMED = 100_000  # examples of a source without a length
+MOST_HELD = 10 ** 7
+
+
+def _length(name: str, data: Any) -> int | None:
+    "How many batches or examples there are; None if nobody says."
+    try:
+        n = len(data)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+    if n > MOST_HELD:
+        raise ValueError(f"{name}: expected at most {MOST_HELD:,} examples, got {n:,}; give a part "
+                         "of them, as of torch.utils.data.Subset")
+    return n
+
+
+# %% [markdown]
+# While the parts come, they are counted.
+
+# %%
+#| export data.examples
+def _refuse_endless(name: str, kind: str, length: int | None, items: int, count: int) -> None:
+    "An error if more comes than can be."
+    if length is None and count > STREAMED:
+        raise ValueError(f"{name}: expected an end, got more than {STREAMED:,} examples from "
+                         f"{kind}, which has no length; give a part, such as "
+                         "itertools.islice(data, 100), or define __len__")
+    if length is not None and items > 2 * length + 8:
+        raise ValueError(f"{name}: expected {length:,} parts from {kind}, as its length says, got "
+                         "more than twice as many")
+
+
+# %% [markdown]
+# Loaders shuffle and augment with random numbers. While the data are read, all random numbers start from a fixed seed, also those of a `generator` that the loader holds. So the same loader gives the same report, and the training that follows is as it would have been without the audit.
+
+# %%
+#| export data.examples
+@contextmanager
+def _fixed_order(data: Any) -> Iterator[None]:
+    "Inside, a loader shuffles as it always does here; afterwards all random states are as before."
+    owners = (data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None))
+    own = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners)
+           if isinstance(g, torch.Generator)}
+    before = {key: g.get_state() for key, g in own.items()}
+    for g in own.values():
+        g.manual_seed(0)
+    try:
+        with _own_randomness(0):
+            yield
+    finally:
+        for key, g in own.items():
+            g.set_state(before[key])
+
+
+# %% [markdown]
+# An error within the user's own data, such as a file that is gone, gets the name of the argument.
+
+# %%
+#| export data.examples
+def _items(name: str, data: Any, kind: str) -> Iterator[Any]:
+    "What a source gives, one after the other."
+    by_number = isinstance(data, Dataset) and not isinstance(data, IterableDataset)
+    if by_number and _length(name, data) is None:
+        raise TypeError(f"{name}: expected a {kind} with a length, got none; define __len__")
+    source = (data[i] for i in range(len(data))) if by_number else data
+    try:
+        yield from source
+    except Exception as error:  # of the user's own code
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        raise ValueError(f"{name}: {kind} failed: {reason}") from error
+
+
+# %% [markdown]
+# A `DataLoader` with `batch_size=None` gives what its `Dataset` gives: one example, if its label is one label, and else a batch.
+
+# %%
+#| export data.examples
+def _is_one(data: Any, y: Any) -> bool:
+    "Whether what came is one example, and no batch."
+    if isinstance(data, DataLoader):
+        return data.batch_sampler is None and y is not None and not np.ndim(y)
+    return isinstance(data, Dataset) or type(data).__module__.partition(".")[0] == "datasets"
+
+
+# %% [markdown]
+# Each part is checked when it comes.
+
+# %%
+#| export data.examples
+def _check_part(name: str, x: Tensor, number: int) -> None:
+    "Refuse a part with NaN or infinity, or without numbers."
+    try:
+        check_batch(name, x)
+    except ValueError as error:
+        raise ValueError(f"{error} of part {number}") from None
+
+
+# %% [markdown]
+# Here all is read, in one pass.
+
+# %%
+#| export data.examples
+def read_batches(data: Any,  # a DataLoader, a Dataset, or an iterator of batches
+                 name: str = "data",  # of the argument, for an error
+                 ) -> tuple[Tensor, np.ndarray | None, str]:  # labels (n,), or why there are none
+    "All examples `(n, *event)`, bytes or floats, in the order in which they come."
+    kind, found, labels = type(data).__name__, _Joined(name), _Labels()
+    length = _length(name, data)
+    with _fixed_order(data):
+        for i, row in enumerate(_items(name, data, kind), 1):
+            x, y = _pair(name, row)
+            x = _numbers(name, x, kind)
+            x = x[None] if _is_one(data, y) else x
+            if not x.ndim:
+                raise TypeError(f"{name}: expected batches of examples from {kind}, got one number")
+            if len(x):
+                _check_part(name, x, i)
+                found.add(x)
+                labels.add(y, len(x))
+            _refuse_endless(name, kind, length, i, found.count)
+    if not found.count:
+        raise ValueError(f"{name}: expected two or more examples, got an empty {kind}")
+    return found.tensor(), labels.joined(), labels.why
+
+
+# %% [markdown]
+# Which labels are classes? Whole numbers and words, if there are not nearly as many of them as examples. All others are left out, and a note says why.
+
+# %%
+#| export data.examples
+def _classes(values: np.ndarray | None,
+             why: str) -> tuple[Tensor | None, list[str] | None, list[str]]:
+    "Classes `(n,)`, int64, the names of words, and a note if labels are left out."
+    if values is not None and values.dtype.kind == "f" and (values != np.round(values)).any():
+        why = "fractions"
+    elif values is not None and 20 < len(values) < 2 * len(distinct := np.unique(values)):
+        why = f"{len(distinct):,} different ones"
+    if why or values is None:
+        return None, None, [f"Labels are not used: they are no classes, got {why}."] * bool(why)
+    if values.dtype.kind in "US":
+        found = class_labels(values.astype(str).tolist())
+        return found.labels, found.label_names, []
+    return torch.from_numpy(values.astype(np.int64)), None, []
+
+
+# %% [markdown]
+# A loader keeps the order of its `Dataset` if it takes the examples one after the other.
+
+# %%
+#| export data.examples
+def _keeps_order(data: Any) -> bool:
+    "Whether row i is example i of the user's data set."
+    if isinstance(data, DataLoader):
+        plain = type(data.batch_sampler) in (BatchSampler, type(None))
+        return _keeps_order(data.dataset) and plain and type(data.sampler) is SequentialSampler
+    return hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
+
+
+# %% [markdown]
+# What was read stands behind a `HeldExamples`.
+
+# %%
+#| export data.examples
+def _held(name: str, x: Tensor, **known: Any) -> HeldExamples:
+    "A tensor as rows that are asked for by their numbers."
+    return HeldExamples(Path(name), tuple(x.shape), lambda index: x[torch.as_tensor(index)],
+                        **known)
+
+
+# %% [markdown]
+# In a table each column is a number. A column of words is refused, because there is no distance between words; `modelab.data.tables` encodes them.
+
+# %%
+#| export data.examples
+def frame_numbers(name: str, frame: Any, beside: str = "") -> Tensor:
+    "The columns of a DataFrame, `(n, columns)` float64; `beside` names a column left out before."
+    words = [column for column in frame if frame[column].dtype.kind not in "biuf"]
+    if words or not len(frame.columns):
+        more = f" beside {beside!r}" if beside else ""
+        raise ValueError(f"{name}: expected columns of numbers{more}, got "
+                         f"{', '.join(map(repr, words[:4])) or 'none'}")
+    return torch.tensor(frame.to_numpy(np.float64))
+
+
+# %% [markdown]
+# An iterator is told from an array or a list by what it lacks: rows by number.
+
+# %%
+#| export data.examples
+def _gives_examples(data: Any) -> bool:
+    "Whether it gives batches or examples one after the other, and is no array or list."
+    if isinstance(data, (DataLoader, Dataset)):
+        return True
+    if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "__iter__"):
+        return not isinstance(data, Mapping)
+    return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
+
+
+# %% [markdown]
+# All of this together:
+
+# %%
+#| export data.examples
+def _read_once(name: str, data: Any) -> HeldExamples:
+    "The rows of a DataLoader, a Dataset or an iterator."
+    x, *labels = read_batches(data, name)
+    (classes, names, notes), kind = _classes(*labels), type(data).__name__
+    if not (ordered := _keeps_order(data)):
+        notes.append(f"Rows are numbered in the order in which the {kind} gave them.")
+    return _held(name, x, kind=kind, ordered=ordered, labels=classes, label_names=names,
+                 notes=notes)
+
+
+# %% [markdown]
+# A path is read as by `open_samples` ([6.5](05_readers.ipynb)), so pictures of a folder are in [0, 1].
+
+# %%
+#| export data.examples
+def _read_path(name: str, path: str | os.PathLike) -> SampleFile:
+    "The rows of a file or folder; an error that begins with the name of the argument."
+    try:
+        return open_samples(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+# %% [markdown]
+# Now the call. What it does not know, such as a tensor or an array, is given back as it is.
+
+# %%
+#| export data.examples
+def held_examples(data: Any,  # a DataLoader, Dataset, iterator of batches, DataFrame, or path
+                  name: str = "data",  # of the argument, for an error
+                  ) -> Any:  # a `SampleFile`; a tensor, an array and all else as they are
+    """`data` as rows that are asked for by their numbers, read once, with its labels.
+
+    A batch or example is a tensor, a pair (example, label), or a dict. Bytes of pictures become
+    floats in [0, 1] when they are asked for; floats stay. Random numbers start from a fixed seed
+    while a loader is read. 64 MiB are kept in memory, more in a temporary file. `ValueError` or
+    `TypeError`, which begins with `name`, for examples of several shapes, NaN, no end, no example.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return _read_path(name, data)
+    if is_frame(data):
+        x = check_batch(name, frame_numbers(name, data))
+        return _held(name, x, kind=type(data).__name__, columns=tuple(map(str, data.columns)))
+    known = isinstance(data, (SampleFile, Tensor)) or not _gives_examples(data)
+    return data if known else _read_once(name, data)
+
+
+# %% [markdown]
+# Labels may also be given beside the data, in their order. They are refused where that order is not known, and where the data have their own.
+
+# %%
+#| export data.examples
+def labels_of(source: Any,  # what `held_examples` gave
+              labels: Tensor | None,  # that the user gave; None: those that came with the examples
+              ) -> Tensor | None:  # (n,) classes
+    "Classes of examples; `ValueError` for labels beside a source that has its own, or no order."
+    held = isinstance(source, HeldExamples)
+    if labels is None:
+        own = getattr(source, "labels", None) if isinstance(source, SampleFile) else None
+        return own if own is not None and own.ndim == 1 else None
+    if held and (source.labels is not None or not source.ordered):
+        why = "which has its own" if source.labels is not None else \
+            "which gives its examples in an order of its own; let it give pairs with labels"
+        raise ValueError(f"labels: expected none beside a {source.kind}, {why}")
+    return labels
+
+
+# %% [markdown]
+# Two tables must have the same columns in the same order.
+
+# %%
+#| export data.examples
+def check_columns(**sources: Any) -> None:  # by the name of the argument
+    "`ValueError` if two tables differ in their columns, or in the order of these."
+    tables = {name: x.columns for name, x in sources.items() if getattr(x, "columns", ())}
+    (first, columns), *others = tables.items() if tables else [("", ())]
+    for name, mine in others:
+        if mine != columns:
+            raise ValueError(f"{name}: expected the columns of {first}, {', '.join(columns[:8])}, "
+                             f"got {', '.join(mine[:8])}; write {name}[list({first}.columns)]")
+
+
+# %% [markdown]
+# **Fidelity.** Four sources of the same points give the same rows and the same labels. A loader that shuffles gives them in another order, and in the same one each time; the global random numbers are as before.
+
+# %%
+import itertools
+from torch.utils.data import TensorDataset
+from modelab.core.checks import error_message
+
+g = torch.Generator().manual_seed(0)
+kind = torch.randint(4, (400,), generator=g)
+points = torch.eye(4)[kind] * 5 + torch.randn(400, 4, generator=g)
+pairs = TensorDataset(points, kind)
+batches = ({"image": x, "label": y} for x, y in DataLoader(pairs, batch_size=7))
+same = [held_examples(x) for x in (pairs, DataLoader(pairs, batch_size=64), batches)]
+for read in same:
+    assert torch.equal(read[torch.arange(400)], points) and torch.equal(read.labels, kind)
+
+# %%
+before = torch.get_rng_state()
+mixed = [held_examples(DataLoader(pairs, 64, shuffle=True)) for _ in range(2)]
+rows = [read[torch.arange(400)] for read in mixed]
+assert torch.equal(*rows) and not torch.equal(rows[0], points)
+assert torch.equal(rows[0].sort(0).values, points.sort(0).values)
+assert torch.equal(torch.get_rng_state(), before)
+mixed[0].notes
+
+# %% [markdown]
+# What cannot be read is refused in one line that begins with the name of the argument:
+
+# %%
+endless = (torch.zeros(100, 2) for _ in itertools.count())
+gap = DataLoader([torch.tensor([0., math.nan]), torch.zeros(2)])
+[error_message(held_examples, bad, "reference") for bad in (endless, gap, "photos/")]
+
+# %% [markdown]
+# ### As a mode set
+# `labelled_modes` makes a mode set of labelled data. Each label is a mode, so `coverage` can count modes of your own data:
 #
 # ```python
 # from modelab import coverage, labelled_modes
@@ -1087,23 +1585,23 @@ def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's ow
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from modelab.core.checks import check_batch
 from modelab.core.signatures import checked, Real
+from modelab.data.examples import _gives_examples, frame_numbers, read_batches
 from modelab.data.labels import encode_labels, LabelSet
+from modelab.data.mixed_tables import is_frame
 from modelab.data.picture_folders import _modes_of, _put_aside, FolderPictures, image_folder
 
 # %% [markdown]
 # The set is like the one of a folder, but an example may have any shape. Floats keep their values, so a sample must be on the same scale as your data. Bytes of shape `(n, channels, h, w)` become floats in [-1, 1]; bytes of any other shape keep their values, from 0 to 255.
 #
-# A tenth of the examples is put aside (`held_out`). It is chosen by place, so a loader that shuffles gives another tenth each time. Set `shuffle=False` for figures that others should be able to repeat.
+# A tenth of the examples is put aside (`held_out`). It is chosen by place, and a loader that shuffles is read in the same order each time, so it is the same tenth each time.
 
 # %%
 #| export data.labelled
@@ -1133,46 +1631,6 @@ class LabelledExamples(FolderPictures):
 
 
 # %% [markdown]
-# A loader gives batches, a `Dataset` gives one example at a time. The first part is the example, the second its label.
-
-# %%
-#| export data.labelled
-def _batches(data: Any) -> Iterator[tuple[Tensor, Any]]:
-    "Batches of examples and labels of a DataLoader or a Dataset."
-    single = not isinstance(data, DataLoader)
-    whole = isinstance(data, (DataLoader, IterableDataset))
-    rows = data if whole else (data[i] for i in range(len(data)))
-    for row in rows:
-        if not isinstance(row, (tuple, list)) or len(row) < 2:
-            raise TypeError("data: expected pairs of examples and labels from "
-                            f"{type(data).__name__}, got {type(row).__name__}")
-        try:
-            x, y = torch.as_tensor(row[0]), np.asarray(row[1])
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"data: expected tensors from {type(data).__name__}, got "
-                            f"{type(row[0]).__name__}; a Dataset of pictures needs "
-                            "transform=ToTensor()") from error
-        yield (x[None], y[None]) if single else (x, y)
-
-
-# %% [markdown]
-# All batches are joined. They must have one shape.
-
-# %%
-#| export data.labelled
-def _from_batches(data: Any) -> tuple[Tensor, np.ndarray]:
-    "All examples of a DataLoader or a Dataset, and their labels."
-    found = list(_batches(data))
-    if not found:
-        raise ValueError(f"data: expected two or more examples, got an empty {type(data).__name__}")
-    shapes = {tuple(x.shape[1:]) for x, _ in found}
-    if len(shapes) > 1:
-        some = " and ".join(map(str, sorted(shapes)[:2]))
-        raise ValueError(f"data: expected examples of one shape, got {some}")
-    return torch.cat([x.cpu() for x, _ in found]), np.concatenate([y for _, y in found])
-
-
-# %% [markdown]
 # In a table one column holds the labels. All other columns must be numbers; `modelab.data.tables` encodes words.
 
 # %%
@@ -1184,12 +1642,24 @@ def _from_table(data: Any, column: Any) -> tuple[Tensor, np.ndarray]:  # a DataF
         raise ValueError(f"labels: expected the name of a column ({known}), got {column!r:.40}")
     if data[column].isna().any():
         raise ValueError(f"labels: {int(data[column].isna().sum())} cells of {column!r} are empty")
-    rest = data.drop(columns=column)
-    words = [name for name in rest if rest[name].dtype.kind not in "biuf"]
-    if words or not len(rest.columns):
-        raise ValueError(f"data: expected columns of numbers beside {column!r}, got "
-                         f"{', '.join(map(repr, words[:4])) or 'none'}")
-    return torch.tensor(rest.to_numpy(np.float64)), data[column].to_numpy()
+    return frame_numbers("data", data.drop(columns=column), column), data[column].to_numpy()
+
+
+# %% [markdown]
+# What gives batches or examples must give their labels, too.
+
+# %%
+#| export data.labelled
+def _from_batches(data: Any, labels: Any) -> tuple[Tensor, np.ndarray]:
+    "All examples of a DataLoader, a Dataset or an iterator, and their labels."
+    kind = type(data).__name__
+    if labels is not None:
+        raise ValueError(f"labels: expected none beside a {kind}, which has its own")
+    x, y, why = read_batches(data)
+    if y is None:
+        raise TypeError(f"data: expected pairs of examples and labels from {kind}, got "
+                        f"{why or 'examples alone'}")
+    return x, y
 
 
 # %% [markdown]
@@ -1199,13 +1669,10 @@ def _from_table(data: Any, column: Any) -> tuple[Tensor, np.ndarray]:  # a DataF
 #| export data.labelled
 def _examples_of(data: Any, labels: Any) -> tuple[Tensor, Any]:
     "Examples and labels, whatever holds them."
-    if hasattr(data, "columns") and hasattr(data, "drop"):
+    if is_frame(data):
         return _from_table(data, labels)
-    own = isinstance(data, (DataLoader, Dataset))
-    if own and labels is not None:
-        raise ValueError(f"labels: expected none beside a {type(data).__name__}, which has its own")
-    if own:
-        return _from_batches(data)
+    if _gives_examples(data) and not isinstance(data, Tensor):
+        return _from_batches(data, labels)
     if labels is None:
         raise ValueError("labels: expected one per example; only a DataLoader, a Dataset and a "
                          f"folder have their own, got {type(data).__name__}")
@@ -1273,9 +1740,9 @@ def labelled_modes(data: Any,  # (n, *event) tensor or array; DataLoader, Datase
                    ) -> FolderPictures:
     """Labelled data of your own as a mode set: each label is a mode. All of it is kept in memory.
 
-    A DataLoader or Dataset gives pairs (example, label). Floats stay; bytes (n, [c,] h, w) become
-    floats in [-1, 1]. A part is set aside by place: another one if a loader shuffles. A path is a
-    folder, as for `image_folder`. `ValueError` for labels that do not match, no examples, NaN.
+    A DataLoader or Dataset gives pairs (example, label), see `held_examples`. Floats stay; bytes
+    (n, [c,] h, w) become floats in [-1, 1]. A part is set aside by place, the same in each call. A
+    path is a folder, as for `image_folder`. `ValueError` for labels that do not match, NaN.
 
     >>> x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     >>> labelled_modes(x, [0, 1, 2] * 20, held_out=0)
@@ -1296,13 +1763,7 @@ def labelled_modes(data: Any,  # (n, *event) tensor or array; DataLoader, Datase
 # A loader and its tensors give the same set.
 
 # %%
-from torch.utils.data import TensorDataset
-
-g = torch.Generator().manual_seed(0)
-kind = torch.randint(4, (400,), generator=g)
-points = torch.eye(4)[kind] * 5 + torch.randn(400, 4, generator=g)
-loader = DataLoader(TensorDataset(points, kind), batch_size=64)
-own = labelled_modes(loader)
+own = labelled_modes(DataLoader(pairs, batch_size=64))
 assert torch.equal(own._pixels, labelled_modes(points, kind)._pixels)
 own
 

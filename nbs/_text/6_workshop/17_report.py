@@ -300,7 +300,7 @@ def report_text(report: Report) -> str:
     lines += [repr(table) for table in (report.attributes, report.conditions) if table]
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, *report.silence, report.protocol, report.footnote])
+    return "\n".join([*lines, *report.not_found, report.protocol, report.footnote])
 
 
 # %% [markdown]
@@ -487,12 +487,12 @@ SMALLEST = {
 
 
 # %% [markdown]
-# `silence` writes these lines. A test that had too few examples says so.
+# `not_found` writes these lines. A test that had too few examples says so.
 
 # %%
 #| export
 @patch(as_prop=True)
-def silence(self: Report) -> list[str]:
+def not_found(self: Report) -> list[str]:
     "What was not found, each with the smallest fault that would have been seen."
     quiet = {f.test: FAULT[f.test] for f in self.findings if not f.alarm}
     loud = {"groups": bool(self.kinds), "attributes": "Attribute " in " ".join(self.found),
@@ -552,7 +552,7 @@ print(report)
 assert report.starved == ["4"] and not report.sound and "copies" in report.verdict
 assert report.kinds and re.match("Not sound: .* of class 4", report.verdict)
 assert report.found[0].startswith("Missing: class 4 holds")
-assert all("power" in line or "too few" in line for line in report.silence)
+assert all("power" in line or "too few" in line for line in report.not_found)
 
 # %% [markdown]
 # ## JSON: every index
@@ -591,7 +591,7 @@ def to_json(self: Report) -> dict[str, Any]:
     tables = {name: table and table.to_json() for name, table in
               (("attributes", self.attributes), ("conditions", self.conditions))}
     return {"modelab": VERSION, "sound": self.sound, "verdict": self.verdict,
-            "coverage": self.coverage, "found": self.found, "not found": self.silence,
+            "coverage": self.coverage, "found": self.found, "not found": self.not_found,
             "since": self.since,
             "findings": [asdict(found) for found in self.findings], "classes": self.classes,
             "missing kinds": [kind.to_json() for kind in self.kinds], **tables,
@@ -1129,7 +1129,7 @@ def html_page(report: Report) -> str:
     cite = html.escape(f"{report.footnote}. To cite: {report.protocol}")
     return (f'<div class="modelab-audit"><style>{STYLE}</style>{first}'
             f"<p>{html.escape(report.coverage)}</p>{html_lines(report.found)}{notes}"
-            f"{_tables(report)}{html_lines(report.silence, 'Not found')}"
+            f"{_tables(report)}{html_lines(report.not_found, 'Not found')}"
             f"<p><small>{cite}</small></p>{_pictures(report)}</div>")
 
 
