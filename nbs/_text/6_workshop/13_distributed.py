@@ -234,10 +234,15 @@ with Checkpoints(here / "kept"):
 second.replace(str(here), "…")
 
 # %% [markdown]
-# `python benchmarks/distributed.py kills` kills a whole training run two hundred times, every other time in the middle of a write:
+# `python benchmarks/distributed.py kills` kills a whole training run two hundred times, every other time in the middle of a write. No checkpoint was damaged, none that had been saved was lost, and no run lost more steps than lie between two checkpoints:
 
 # %%
-recorded("distributed").get("kills")
+after = recorded("distributed").get("kills", {})
+if after:
+    assert after["kills"] == 200 and after["of them in the middle of a write"] >= 100
+    assert after["damaged checkpoints"] == after["a saved step lost"] == 0
+    assert after["most steps lost"] <= after["steps between checkpoints"]
+after
 
 # %% [markdown]
 # With a full disk the write fails, the checkpoint before it stays, and the message says which one that is.
@@ -275,7 +280,9 @@ def seed_5(group: int) -> list[torch.Tensor]:
 
 # %%
 eight = seed_5(8)
-{g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
+apart = {g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
+assert all(early < 1e-4 and early <= late for early, _, late in apart.values())  # rounding grows
+apart
 
 # %% [markdown]
 # The output shows the largest differences from a group of eight after 10, 100 and 300 steps. In the stored run a seed has the same bits in groups of 4, 8 or 16. Alone it does not: PyTorch uses one kernel for the product of two matrices and another for a stack of such products. The two
@@ -702,13 +709,17 @@ sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 
 # %%
 killed = recorded("distributed").get("killed rank", {})
+assert not killed or "rank      : 1 " in killed["torchrun reports"][0]
+assert not killed or killed["torchrun reports"][1].endswith("(SIGKILL)")
 killed.get("torchrun reports")
 
 # %% [markdown]
-# The seeds of rank 1 are at their last checkpoint. Rank 0 received SIGTERM and saved its present step.
+# The seeds of rank 1 are at their last checkpoint (there is one every 50 steps). Rank 0 received SIGTERM and saved its present step, which lies between two checkpoints.
 
 # %%
-killed.get("last saved steps")
+left = killed.get("last saved steps", {})
+assert not left or left["seeds-2-3"] % 50 == 0 != left["seeds-0-1"] % 50
+left
 
 # %% [markdown]
 # The same command resumes from there, with any number of processes. To compare, the job is shortened to a step that both groups can reach.
@@ -716,6 +727,7 @@ killed.get("last saved steps")
 
 # %%
 assert killed.get("same files as without a kill", True)
+assert not killed or killed["shortened to steps"] >= max(left.values())
 {name: killed.get(name) for name in ("shortened to steps", "same files as without a kill")}
 
 # %% [markdown]
@@ -766,7 +778,16 @@ errors
 # gradient. These are the largest errors of the gradient with different options of the wrapper (two processes, double precision, recorded):
 
 # %%
-recorded("distributed").get("wrapper, largest error of the gradient")
+wrong = recorded("distributed").get("wrapper, largest error of the gradient", {})
+alone = {name: error for name, error in wrong.items() if "alone" in name}
+static = [error for name, error in wrong.items() if "static" in name]
+if wrong:
+    assert min(static) > .2  # a number, no message
+    assert all(str(error).startswith("error: ") for name, error in alone.items()
+               if name.startswith("wrapper") and "static" not in name)
+    assert all(error < 1e-12 for name, error in wrong.items()
+               if "static" not in name and (name.startswith("sum") or name not in alone))
+wrong
 
 # %% [markdown]
 # With the option of a static graph the gradient is wrong, and there is no error message. With a penalty alone the other options raise an error. In our engine (chapter 1.2) the gradients of a player are stored in one block. So the whole
@@ -845,17 +866,37 @@ penalties = [gradient_penalty(D, a, b, generator=torch.Generator().manual_seed(0
 assert torch.equal(*penalties)
 
 # %% [markdown]
-# `Run` compiles nothing. `python benchmarks/distributed.py` measured three times on two cores: with two processes, with bf16, and with a compiled critic
+# `Run` compiles nothing. `python benchmarks/distributed.py` measured three changes on two cores: two processes, bf16, and a compiled critic
 # without a penalty. The figures are relative to the time of what is replaced, so below 1 is faster:
 
 # %%
 figures = recorded("distributed")
-{k: figures.get(k, "not recorded yet")
- for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
+names = "two processes against one", "bf16 against float32", "compiled against eager"
+{k: figures.get(k, "not recorded yet") for k in names}
 
 # %% [markdown]
-# With bf16 the wide networks and the convolutions take half to two thirds of the time on these cores. This depends on the processor; on one without units for bf16 it may be slower. The gradient has nearly the same direction (cosine .9997 and more), and the intervals of the modes that a game with a penalty captures overlap. Networks of 128 units get slower; a likely reason is that the conversion costs more than the product.
+# Two processes take half of the time on the clock, and as much computing as one. With bf16 the wide networks and the convolutions take half to two thirds of the time on these cores. This depends on the processor; on one without units for bf16 it may be slower. The gradient has nearly the same direction (cosine .9997 and more), and the intervals of the modes that a game with a penalty captures overlap. Networks of 128 units get slower; a likely reason is that the conversion costs more than the product.
 # Compiling is not faster in any of these cases, even without a penalty. So `precision="bf16"` is offered, and is not the default.
+
+# %%
+def ends(text: str) -> list[float]:
+    "The limits of a recorded interval."
+    return [float(v) for v in re.search(r"\[(\S+), (\S+)\]", text).groups()]
+
+def check_figures(two: dict, half: dict, compiled: dict) -> None:
+    "The sentences above."
+    assert .45 < two["ratio of wall-clock"] < .55 and two["same table"]
+    assert abs(two["ratio of CPU seconds, all processes"] - 1) < .05
+    narrow, *wide = (row["time"] for row in half.values() if "time" in row)
+    assert narrow > 1 and all(.5 <= time <= .67 for time in wide) and len(wide) == 2
+    assert min(row["cosine"] for row in half.values() if "cosine" in row) >= .9997
+    (low, high), (least, most) = (ends(row["modes captured"]) for row in half.values()
+                                  if "modes captured" in row)
+    assert low <= most and least <= high
+    assert min(row["time"] for row in compiled.values()) > 1
+
+if "bf16 against float32" in figures:
+    check_figures(*map(figures.get, names))
 
 # %% [markdown]
 # ## What 10⁸ images and 64 GPUs would need
@@ -868,6 +909,10 @@ figures = recorded("distributed")
 
 # %%
 node = figures.get("one node", {})
+if node:
+    assert node["bytes of D's gradient"] == 4 * node["weights"]["D"]  # float32
+    seconds = node["seconds a step (D with penalty, G), batch 64, one core"]
+    assert abs(node["images a second"] * seconds - 64) < 1  # a batch
 node or "not recorded yet"
 
 # %% [markdown]
@@ -920,6 +965,15 @@ scaling()
 # | evaluation | on every rank | on rank 0's samples, the others go on |
 # | batch size | 256 per seed | 64 × 64 = 4096: rates and penalty weights tuned again; nothing here says that they carry over |
 #
+# The table's sizes follow from the figures above: a checkpoint holds three numbers of four bytes for each weight, and 10⁸ such images have 1.2 TB.
+
+# %%
+saved = "bytes of a checkpoint (weights and two moments)"
+assert not node or node[saved] == 3 * 4 * sum(node["weights"].values())
+image = 64 * 64 * 3
+assert round(1e8 * image / 1e12, 1) == 1.2 and round(image / 1e3) == 12 and 64 * 64 == 4096
+
+# %% [markdown]
 # One pass through 10⁸ images, with `node["images a second"]` from above for one core, and a device $k$ times as fast as that core: $10^8 / (64\,k \cdot \text{images a second})$ seconds, divided by the efficiency.
 
 # %% [markdown]
