@@ -454,6 +454,22 @@ def test_a_network_is_looked_at_once_for_coupling_and_again_in_another_mode():
         r1(f, REAL)
 
 
+def test_a_network_in_a_new_adapter_is_looked_at_once_for_each_use():
+    D, calls = body(between=nn.BatchNorm2d(4)).eval(), []
+    D[0].register_full_backward_hook(lambda *_: calls.append(0))
+
+    def looks(critic):
+        calls.clear()
+        r1(critic, REAL)
+        return len(calls)
+
+    assert [looks(as_critic(D)), looks(as_critic(D)), looks(as_critic(D, patches="mean")), looks(as_critic(D))] == [2, 1, 2, 1]
+    assert looks(D) == 2  # the network alone is another critic
+    D.train()
+    with pytest.raises(ValueError, match="couples the examples|depends on other examples"):
+        r1(as_critic(D), REAL)
+
+
 @pytest.mark.filterwarnings("ignore:FSDP is switching")
 def test_sharded_modules_are_refused():
     from torch.distributed.device_mesh import init_device_mesh

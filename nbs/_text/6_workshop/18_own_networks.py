@@ -480,13 +480,31 @@ def may_couple(modules: Iterable[nn.Module]) -> bool:
 # for networks that have passed: modes of their modules, by the code of the function that calls it
 _uncoupled = weakref.WeakKeyDictionary()
 
+# %% [markdown]
+# A training loop may call `as_critic(D, y)` in each step, for labels change. Each call makes a new adapter. So `_passed_of` keeps the result with the network inside, and the key holds the adapter's options: the same network with other options, or with labels, is another critic.
 
+# %%
+#| export networks.wrappers
+def _passed_of(critic: Callable, nets: list[nn.Module]) -> tuple[dict, Any]:
+    "What is kept of a critic's only network, and the key of this critic in it."
+    if len(nets) != 1:
+        return {}, None
+    net, key = nets[0], getattr(critic, "__code__", None)
+    if isinstance(net, CriticAdapter) and isinstance(net.module, nn.Module):
+        net, key = net.module, (key, net.patches, net.output, len(net.beside))
+    return _uncoupled.setdefault(net, {}), key
+
+# %% [markdown]
+# The test itself takes the gradient of one score:
+
+# %%
+#| export networks.wrappers
 def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> None:
     "`ValueError` if the score of the first example depends on other examples."
     nets = critic_networks(critic)
-    passed = _uncoupled.setdefault(nets[0], {}) if len(nets) == 1 else {}
-    code, modes = getattr(critic, "__code__", None), [m.training for n in nets for m in n.modules()]
-    known = scores.is_meta or passed.get(code) == modes
+    passed, key = _passed_of(critic, nets)
+    modes = [m.training for net in nets for m in net.modules()]
+    known = scores.is_meta or passed.get(key) == modes
     if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
         return
     for net in nets:
@@ -498,7 +516,7 @@ def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> 
             raise ValueError("critic: the score of an example depends on other examples of the "
                              "batch, so a gradient per example does not exist; remove that layer, "
                              "or use as_critic(D, coupled=True) for the gradient of the sum")
-    passed[code] = modes
+    passed[key] = modes
 
 # %%
 centred = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
