@@ -13,7 +13,7 @@ from modelab.training import leaderboard
 from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
-from modelab.training.board_tables import above_noise, mean_ranks, order_rows, rank_difference, ranks_apart, seed_ranks, told_apart, within_noise
+from modelab.training.board_tables import above_noise, excludes_zero, mean_ranks, order_rows, rank_difference, seed_ranks, told_apart, within_noise
 from modelab.training.board_file import BoardCell, BoardTuning, read_board_file, setting_words
 from modelab.training.board_json import board_json, board_rows
 from modelab.training.board_samples import pack_samples, plot_board_samples, unpack_samples
@@ -266,12 +266,12 @@ def test_rows_are_in_the_order_of_tv_and_ranks_are_over_all_sets():
     rows = [row(m, [tv] * 3, where=where) for m, where, tv in (
         ("a", "ring", .1), ("b", "ring", .2), ("c", "ring", .3), ("a", "grid", .3), ("b", "grid", .2), ("c", "grid", .4), ("only", "grid", .01))]
     assert [[r["method"] for r in own] for _, own in order_rows(rows)] == [["a", "b", "c"], ["only", "b", "a", "c"]]
-    assert mean_ranks(rows) == [("a", [1, 2]), ("b", [2, 1]), ("c", [3, 3])]
+    assert mean_ranks(seed_ranks(rows)) == [("a", [1, 2]), ("b", [2, 1]), ("c", [3, 3])]
     text = board_markdown(rows)
     assert "| a | 1.50 [1.00, 3.00] | 1.0 | 2.0 |  |  |  |" in text and "| c | 3.00 [3.00, 3.00] | 3.0 | 3.0 | 1.50 [1.50, 1.50] | 1.50 [-4.85, 7.85] | told apart on these sets only |" in text
     assert "| b | 1.50 [1.00, 3.00] | 1.0 | 2.0 | 0.00 [0.00, 0.00] | 0.00 [-12.71, 12.71] | not told apart |" in text and "| only | 1" not in text
     assert "Of 3 pairs of methods 2 are told apart on these sets" in text and "and 0 on sets like these" in text
-    assert "## All sets" not in board_markdown(rows[:3]) and mean_ranks([]) == [] and seed_ranks([]) == {}
+    assert "## All sets" not in board_markdown(rows[:3]) and mean_ranks({}) == [] and seed_ranks([]) == {}
 
 
 def test_differences_of_ranks_are_paired_over_seeds_and_over_sets():
@@ -284,8 +284,8 @@ def test_differences_of_ranks_are_paired_over_seeds_and_over_sets():
     assert [(of.mean, of.low, of.high) for of in back] == [(-of.mean, -of.high, -of.low) for of in (seeds, sets)]
     far = {k: [*v, {s: r + 90 for s, r in v[1].items()}, {s: r - 3 for s, r in v[0].items()}] for k, v in hard.items()}
     assert rank_difference(far["second"], far["first"])[1].high < 3.4  # a set that is hard for both widens nothing
-    assert rank_difference([{4: 2}], [{4: 1}]) == (None, None) and not ranks_apart(None)
-    assert ranks_apart(rank_difference([{0: 3, 1: 3}] * 2, [{0: 1, 1: 1}] * 2)[1]) and not ranks_apart(rank_difference(*[[{0: 3, 1: 3}] * 2] * 2)[1])
+    assert rank_difference([{4: 2}], [{4: 1}]) == (None, None) and not excludes_zero(None)
+    assert excludes_zero(rank_difference([{0: 3, 1: 3}] * 2, [{0: 1, 1: 1}] * 2)[1]) and not excludes_zero(rank_difference(*[[{0: 3, 1: 3}] * 2] * 2)[1])
 
 
 def test_equal_values_share_ranks_and_a_seed_that_diverged_is_last():

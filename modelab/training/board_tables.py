@@ -15,8 +15,8 @@ from ..core.statistics import Interval, interval
 
 # %% auto #0
 __all__ = ['NOISE_COLUMNS', 'NOISE_NOTE', 'BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'RANK_HEAD', 'order_rows', 'tv_by_seed',
-           'told_apart', 'above_noise', 'within_noise', 'board_markdown', 'seed_ranks', 'mean_ranks', 'rank_difference',
-           'ranks_apart', 'plot_board']
+           'excludes_zero', 'told_apart', 'above_noise', 'within_noise', 'board_markdown', 'seed_ranks', 'mean_ranks',
+           'rank_difference', 'plot_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b53f9ba3
 def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -34,14 +34,18 @@ def tv_by_seed(row: dict) -> dict[int, float]:
             if score["tv"] is not None}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #0edfb9bd
+def excludes_zero(found: Interval | None) -> bool:
+    "Whether the interval of a difference is there and does not hold 0."
+    return found is not None and not found.low <= 0 <= found.high
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #900a0c62
 def told_apart(row: dict, other: dict) -> bool | None:
     "Whether TV differs between two rows, paired over their common seeds; None with fewer than two."
     ours, theirs = tv_by_seed(row), tv_by_seed(other)
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         return None
-    found = interval([ours[seed] - theirs[seed] for seed in seeds])
-    return not found.low <= 0 <= found.high
+    return excludes_zero(interval([ours[seed] - theirs[seed] for seed in seeds]))
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #8eec267d
 NOISE_COLUMNS = {"tv": "TV", "captured": "modes captured", "kl": "KL",
@@ -191,11 +195,12 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [(1 + sum(v < x for v in values) + sum(v <= x for v in values)) / 2 for x in values]
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #b61c1542
-def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[float]]]:
-    "Methods that are on every set, each with its mean rank on each; the best mean first."
-    ranks = {method: [statistics.fmean(at.values()) for at in sets]
-             for method, sets in seed_ranks(rows).items()}
-    return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
+def mean_ranks(ranks: dict[str, list[dict[int, float]]],  # of `seed_ranks`
+               ) -> list[tuple[str, list[float]]]:
+    "The methods, each with its mean rank on each set; the best mean first."
+    means = {method: [statistics.fmean(at.values()) for at in sets]
+             for method, sets in ranks.items()}
+    return sorted(means.items(), key=lambda item: (sum(item[1]), item[0]))
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #0f2edaee
 def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_ranks`
@@ -208,23 +213,19 @@ def rank_difference(ours: list[dict[int, float]],  # of one method, from `seed_r
                   for s in sorted(set.intersection(*map(set, gaps)))]
     return tuple(interval(v) if len(v) > 1 else None for v in (over_seeds, over_sets))
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #72a95b0a
-def ranks_apart(found: Interval | None) -> bool:
-    "Whether an interval of a difference of ranks is there and does not hold 0."
-    return found is not None and not found.low <= 0 <= found.high
-
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #69b4cde5
 RANK_HEAD = ("method", "mean rank", "best set", "worst set", "places behind the first, these sets",
              "places behind, sets like these", "")
 
 def _rank_lines(rows: Sequence[dict]) -> list[str]:
     "The table of mean ranks; nothing for a single set or a single method."
-    found, ranks = mean_ranks(rows), seed_ranks(rows)
+    ranks = seed_ranks(rows)
+    found = mean_ranks(ranks)
     if len(found) < 2 or len(found[0][1]) < 2:
         return []
     pairs = [rank_difference(ranks[a], ranks[b])
              for i, (a, _) in enumerate(found) for b, _ in found[:i]]
-    seeds, sets = (sum(map(ranks_apart, side)) for side in zip(*pairs))
+    seeds, sets = (sum(map(excludes_zero, side)) for side in zip(*pairs))
     return ["", "## All sets: mean rank by TV", "", _line(RANK_HEAD), "|" + "---|" * len(RANK_HEAD),
             *(_line(_rank_cells(method, own, ranks, found)) for method, own in found), "",
             f"Of {len(pairs)} pairs of methods {seeds} are told apart on these sets (interval over "
@@ -240,7 +241,7 @@ def _rank_cells(method: str, own: list[float], ranks: dict, found: list) -> list
         return [*cells, "", "", ""]
     behind = rank_difference(ranks[method], ranks[found[0][0]])
     shown = ["–" if of is None else f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]" for of in behind]
-    apart = [ranks_apart(of) for of in behind]
+    apart = [excludes_zero(of) for of in behind]
     return [*cells, *shown, "" if all(apart) else "not told apart" if not any(apart) else
             "told apart on these sets only" if apart[0] else "told apart on sets like these only"]
 

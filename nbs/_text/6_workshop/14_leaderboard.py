@@ -62,9 +62,9 @@ from modelab.core.checks import error_message
 from modelab.course.claims import recorded
 from modelab.course.notebooks import patch
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
-from modelab.training.board_tables import (above_noise, mean_ranks, NOISE_COLUMNS,
-                                           rank_difference, ranks_apart, seed_ranks, told_apart,
-                                           tv_by_seed, within_noise)
+from modelab.training.board_tables import (above_noise, excludes_zero, mean_ranks, NOISE_COLUMNS,
+                                           rank_difference, seed_ranks, told_apart, tv_by_seed,
+                                           within_noise)
 here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
@@ -1022,7 +1022,16 @@ def tv_by_seed(row: dict) -> dict[int, float]:
             if score["tv"] is not None}
 
 # %% [markdown]
-# Differences that are all equal have an interval of no width. If they are all zero, the two rows are not told apart.
+# Two rows, and below two methods, are told apart if the interval of their difference excludes 0. Differences that are all equal have an interval of no width. If they are all zero, the pair is not told apart.
+
+# %%
+#| export training.board_tables
+def excludes_zero(found: Interval | None) -> bool:
+    "Whether the interval of a difference is there and does not hold 0."
+    return found is not None and not found.low <= 0 <= found.high
+
+# %% [markdown]
+# The difference of TV is taken seed by seed:
 
 # %%
 #| export training.board_tables
@@ -1032,8 +1041,7 @@ def told_apart(row: dict, other: dict) -> bool | None:
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         return None
-    found = interval([ours[seed] - theirs[seed] for seed in seeds])
-    return not found.low <= 0 <= found.high
+    return excludes_zero(interval([ours[seed] - theirs[seed] for seed in seeds]))
 
 # %% [markdown]
 # ### Above noise
@@ -1247,11 +1255,12 @@ _ranks([.3, .1, .3])
 
 # %%
 #| export training.board_tables
-def mean_ranks(rows: Sequence[dict]) -> list[tuple[str, list[float]]]:
-    "Methods that are on every set, each with its mean rank on each; the best mean first."
-    ranks = {method: [statistics.fmean(at.values()) for at in sets]
-             for method, sets in seed_ranks(rows).items()}
-    return sorted(ranks.items(), key=lambda item: (sum(item[1]), item[0]))
+def mean_ranks(ranks: dict[str, list[dict[int, float]]],  # of `seed_ranks`
+               ) -> list[tuple[str, list[float]]]:
+    "The methods, each with its mean rank on each set; the best mean first."
+    means = {method: [statistics.fmean(at.values()) for at in sets]
+             for method, sets in ranks.items()}
+    return sorted(means.items(), key=lambda item: (sum(item[1]), item[0]))
 
 # %% [markdown]
 # How certain is it that one method ranks before another? Two methods meet at the same seeds and on the same sets. So the interval is that of the *difference* of their ranks. A set that is hard for both does not widen it. There are two questions, with an interval for each:
@@ -1282,15 +1291,6 @@ assert math.isclose(over_seeds.high - over_seeds.mean, 12.7062, rel_tol=1e-5)
 over_seeds
 
 # %% [markdown]
-# If an interval holds 0, the pair is *not told apart* by it:
-
-# %%
-#| export training.board_tables
-def ranks_apart(found: Interval | None) -> bool:
-    "Whether an interval of a difference of ranks is there and does not hold 0."
-    return found is not None and not found.low <= 0 <= found.high
-
-# %% [markdown]
 # The table shows each method beside the first one. The line below it counts over all pairs. An interval at 95 % leaves out the true value in one of twenty cases, so a few of many equal pairs are told apart by chance.
 
 # %%
@@ -1300,12 +1300,13 @@ RANK_HEAD = ("method", "mean rank", "best set", "worst set", "places behind the 
 
 def _rank_lines(rows: Sequence[dict]) -> list[str]:
     "The table of mean ranks; nothing for a single set or a single method."
-    found, ranks = mean_ranks(rows), seed_ranks(rows)
+    ranks = seed_ranks(rows)
+    found = mean_ranks(ranks)
     if len(found) < 2 or len(found[0][1]) < 2:
         return []
     pairs = [rank_difference(ranks[a], ranks[b])
              for i, (a, _) in enumerate(found) for b, _ in found[:i]]
-    seeds, sets = (sum(map(ranks_apart, side)) for side in zip(*pairs))
+    seeds, sets = (sum(map(excludes_zero, side)) for side in zip(*pairs))
     return ["", "## All sets: mean rank by TV", "", _line(RANK_HEAD), "|" + "---|" * len(RANK_HEAD),
             *(_line(_rank_cells(method, own, ranks, found)) for method, own in found), "",
             f"Of {len(pairs)} pairs of methods {seeds} are told apart on these sets (interval over "
@@ -1325,7 +1326,7 @@ def _rank_cells(method: str, own: list[float], ranks: dict, found: list) -> list
         return [*cells, "", "", ""]
     behind = rank_difference(ranks[method], ranks[found[0][0]])
     shown = ["–" if of is None else f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]" for of in behind]
-    apart = [ranks_apart(of) for of in behind]
+    apart = [excludes_zero(of) for of in behind]
     return [*cells, *shown, "" if all(apart) else "not told apart" if not any(apart) else
             "told apart on these sets only" if apart[0] else "told apart on sets like these only"]
 
@@ -1726,8 +1727,8 @@ if on_line:
 # %%
 def plot_ranks(rows: list[dict]) -> Picture:
     "Places behind the first method, with the intervals over seeds and over sets."
-    (first, _), *others = mean_ranks(rows)
     ranks = seed_ranks(rows)
+    (first, _), *others = mean_ranks(ranks)
     figure, ax = axes(size=(5, 3.4))
     for y, (name, _) in enumerate(others):
         for of, color, width in zip(rank_difference(ranks[name], ranks[first])[::-1],
@@ -1751,11 +1752,12 @@ plot_ranks(board) if board else None
 
 # %%
 if board:
-    ranks, order = seed_ranks(board), mean_ranks(board)
+    ranks = seed_ranks(board)
+    order = mean_ranks(ranks)
     behind = {m: rank_difference(ranks[m], ranks["R1"]) for m, _ in order[1:]}
     assert order[0][0] == "R1" and round(sum(order[0][1]) / 5, 1) == 3.6
-    assert [m for m in behind if not ranks_apart(behind[m][0])] == ["R3GAN", "LGAN"]
-    same = [m for m in behind if not ranks_apart(behind[m][1])]
+    assert [m for m in behind if not excludes_zero(behind[m][0])] == ["R3GAN", "LGAN"]
+    same = [m for m in behind if not excludes_zero(behind[m][1])]
     assert same == ["R3GAN", "LGAN", "WGAN-GP", "flow matching", "VAE"]
     assert all(min(own) < 2.5 and max(own) > 9 for m, own in order if m in same[2:])
     assert "Of 91 pairs of methods 75 are told apart on these sets" in board_markdown(board)
