@@ -103,7 +103,7 @@ fake = G(torch.randn(500, 2))
 D(fake).sigmoid().mean().item(), D(real).sigmoid().mean().item()
 
 # %% [markdown]
-# Before training, $D$ gives every example a probability near one half.
+# Before training, the mean probability is near one half for fakes and for real examples.
 
 # %%
 assert .3 < D(fake).sigmoid().mean() < .7 and .3 < D(real).sigmoid().mean() < .7
@@ -381,7 +381,7 @@ Picture(strip(rows, eight, .1, at=(5, 10, 20, 30, 50)),
         "Lower row: they wander in clumps until step 400, and are spread about the ring later.")
 
 # %% [markdown]
-# Five seeds of each take minutes, so they were trained once and recorded. The cell below trains the first steps again, compares them with the record, and returns the recorded counts. Many chapters do so with their long runs; [chapter 0.2](02_evidence.ipynb) shows how `@experiment` works.
+# Five seeds of each take half a minute of computing, so they were trained once and recorded. The cell below trains the first steps again, compares them with the record, and returns the recorded counts. Many chapters do so with their long runs; [chapter 0.2](02_evidence.ipynb) shows how `@experiment` works.
 
 # %%
 @experiment("01_first_gan")
@@ -689,7 +689,7 @@ grade_good(answer)
 # %% [markdown]
 # ## Where to go next
 # - **Part 0**, from [0.2](02_evidence.ipynb): how to measure. Data with known modes, counts with their chance level, several seeds at once.
-# - **Part 1**, from [1.1](../1_game/01_minimax.ipynb): why a GAN loses modes. Its losses, its training, the lab, and Wasserstein [critics](../glossary.ipynb).
+# - **Part 1**, from [1.1](../1_game/01_minimax.ipynb): why a GAN loses modes. Its losses, its training, the lab, Wasserstein [critics](../glossary.ipynb), other remedies, and generators that are no GAN.
 # - **Part 2**, from [2.1](../2_inverse/01_encoder.ipynb): from an example back to its latent. [Encoders](../glossary.ipynb), [BiGAN](../glossary.ipynb), and a [pair-wise gradient penalty](../glossary.ipynb).
 # - **Part 3**, from [3.1](../3_inclusion/01_imle.ipynb): generators that must reach every real example. [IMLE](../glossary.ipynb), the [inclusive GAN](../glossary.ipynb), style-based and growing networks.
 # - **Part 4**, from [4.1](../4_evidence/01_precision_recall.ipynb): is *my* generator good? Precision and [recall](../glossary.ipynb), missing groups, copies, comparisons, a [monitor](../glossary.ipynb) for training.
