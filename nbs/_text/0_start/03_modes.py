@@ -724,7 +724,8 @@ ends = min(family, key=lambda made: made.size), max(family, key=lambda made: mad
 # In one dimension 99.7 % of a normal distribution is within three standard deviations. In two dimensions $\|u\|^2$ is
 # exponential with mean 2, so the share is $1-e^{-9/2}$.
 #
-# **Predict:** is the share of good points of a *perfect* sampler larger or smaller on the ring than on the line?
+# **Predict:** with `metric="box"` each coordinate is tested separately. Is the share of good points of a *perfect* sampler
+# on the ring then larger or smaller than with the usual metric? And than on the line?
 
 # %%
 def good_share(made: Mixture, metric="mahalanobis") -> float:
@@ -744,7 +745,8 @@ assert all(abs(share[k] - exact[k]) < 4 * error[k] for k in exact)
 
 
 # %% [markdown]
-# So a perfect generator of two-dimensional data gets 98.9 % by this rule. A score that is clearly above 98.9 % means that the
+# So a perfect generator of two-dimensional data gets 98.9 % by the usual rule. The box holds 99.5 %: it contains the circle, but two
+# coordinates must be within three standard deviations, and on the line only one. A score that is clearly above 98.9 % means that the
 # generated modes are too *narrow*. Chapter [0.4](04_coverage.ipynb) prints the score of a perfect generator beside other scores.
 
 # %% [markdown]
@@ -865,7 +867,7 @@ claim("A judge reads the last scans of the digits file as well as scans from all
 #
 # A classifier of digits does not detect two faults. It often gives high confidence to the average of two scans (next cell).
 # And it counts a thousand copies of one seven as a thousand sevens. Chapters [0.4](04_coverage.ipynb) and
-# [4.4](../4_evidence/04_copying.ipynb) are about these.
+# [4.4](../4_evidence/04_copying.ipynb) are about the second.
 
 # %%
 scans = split["train"][0]
