@@ -96,7 +96,7 @@ Picture(figure, "Modes captured against high-quality share: "
 # mode and 6.3.) This difference is larger than the difference between the methods in PacGAN's table. Second, noise captures more modes than a
 # published method, because one sample per mode is a very low threshold.
 #
-# Noise captures so many not by a lucky seed: a disc of radius $3\sigma$ covers a share $p$ of the square, and a mode is missed
+# This is not the luck of one seed: a disc of radius $3\sigma$ covers a share $p$ of the square, and a mode is missed
 # with probability $(1-p)^n$.
 
 # %%
@@ -432,7 +432,7 @@ exact.real[1].sum().item(), drawn.item()
 # Its method `interval` estimates the *expected* score of this generator at this many samples:
 #
 # - High quality is a share. Its interval is exact (Clopper and Pearson 1934). The spread has a normal approximation.
-# - For KL and total variation (TV) the tally is redrawn 400 times (a bootstrap). The mean of the redraws would contain the sampling floor twice. So only their standard error is used: the interval reaches 1.96 of it to both sides of the score. The tally is redrawn in two ways, and the larger standard error counts.
+# - For KL and total variation (TV) the tally is redrawn 400 times (a bootstrap). The mean of the redraws would contain the sampling floor twice. So only their standard error is used: the interval reaches 1.96 of it to both sides of the score. The tally is redrawn in two ways ([6.22](../6_workshop/22_counting.ipynb)), and the larger standard error counts.
 # - The mode count has its own formula: how many more modes would appear in a second sample? It is estimated from the numbers of modes that were seen once, twice, and so on (Good and Toulmin 1956). Under a protocol with a threshold, such as `fair`, it is redrawn too.
 #
 # A table says *≥ 95 %* above these intervals: each of them holds the expected score with a chance of 95 % or more (measured below, under "Is the interval correct?"). No interval leaves the possible range: no number is negative, a share is at most 1, and a count at most the number of modes. The interval is about this set of samples. `coverages` takes several runs at once; a table of several runs shows Student's intervals over runs (chapter [0.2](02_evidence.ipynb)). They have 95 % if the scores of the runs are normal.
@@ -476,7 +476,7 @@ faults = {"perfect": {}, "5 modes of 25": {"keep": range(5)}, "one mode": {"keep
 scored = {name: coverage(impostor(2500, **fault), grid) for name, fault in faults.items()}
 
 # %% [markdown]
-# Each mark is a score with its interval. The solid line is the floor, the dotted one noise. So a score is right if it lies on the solid line.
+# Each mark is a score with its interval. The solid line is the floor, the dotted one noise. So a score on the solid line shows no fault.
 
 # %%
 shown = {"captured": "modes", "high_quality": "high quality", "kl": "KL (nats)", "tv": "TV",
@@ -670,7 +670,7 @@ for row in recorded("intervals").get("coverage", []):
 # - Of a perfect generator, the redraws of KL and TV vary more than new samples do, because a redraw starts from shares that are already unequal by chance.
 # - The mode shares of a generator with many rare modes are hard to know. The larger of two standard errors is safe there, and too large elsewhere.
 #
-# One set of samples describes one training run. Different seeds differ too, usually by more. `coverage_table` of a list of runs gives the
+# One set of samples describes one training run. Different seeds differ too, usually by more. A table of several runs gives the
 # mean over runs with an interval over runs. Here eight simulated runs keep between 14 and 22 modes:
 
 # %%
@@ -957,6 +957,8 @@ grade_squash(answer)
 # - R. Kumar et al., *Maximum entropy generators for energy-based models*, 2019.
 # - N. Yu et al., *Inclusive GAN: Improving data and minority coverage in generative models*, ECCV 2020.
 # - Y. Huang et al., *The GAN is dead; long live the GAN! A modern GAN baseline*, NeurIPS 2024 (KL 0.029).
+# - C. J. Clopper, E. S. Pearson, *The use of confidence or fiducial limits illustrated in the case of the binomial*, Biometrika 1934.
+# - I. J. Good, G. H. Toulmin, *The number of new species, and the increase in population coverage, when a sample is increased*, Biometrika 1956.
 
 # %% [markdown]
 # ## The graders
