@@ -469,7 +469,7 @@ assert all(torch.equal(a[3], b[0]) for a, b in zip(of_eight.parameters(), single
 # %% [markdown]
 # ## Why eight seeds?
 # In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. Twenty people each train $n$ seeds and
-# report a 95 % interval. An interval that misses the true mean is drawn in orange. Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
+# report a 95 % interval. An interval that misses the true mean is drawn in orange (about one of twenty is expected to). Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
 # because the factor of Student's $t$ is 12.7 for two values and 2.4 for eight.
 
 # %%
@@ -568,7 +568,7 @@ tuple(together.shape)
 
 # %% [markdown]
 # ### Signals that shrink from layer to layer
-# This failure looks like mode collapse but has another cause. torch's default initial weights have variance $1/(3n)$ for $n$ inputs,
+# A generator whose signals shrink from layer to layer gives nearly the same output for all latents. This looks like mode collapse but has another cause. torch's default initial weights have variance $1/(3n)$ for $n$ inputs,
 # and a ReLU halves the mean square. So each layer multiplies the signal by $\sqrt{1/6}\approx 0.41$. He et al. take $\operatorname{Var}W = 2/n$,
 # which keeps the mean square. (For a leaky ReLU of slope 0.2 the half becomes $\frac{1+0.2^2}2$.)
 
