@@ -264,7 +264,7 @@ assert torch.isclose(value, 2 * jsd - math.log(4) * integral((P + Q) / 2), atol=
 round(value.item(), 4), round((2 * jsd - math.log(4)).item(), 4)
 
 # %% [markdown]
-# With an optimal $D$ the saturating loss is a divergence that is zero only at $q=p$. There each mode has its right share. So why does training lose modes?
+# With an optimal $D$ the value $V$ is a divergence minus a constant, and the saturating loss follows this divergence. It is zero only at $q=p$. There each mode has its right share. So why does training lose modes?
 
 # %% [markdown]
 # ## The gradient that the generator receives
@@ -620,7 +620,7 @@ film.widget.slider.value = 0
 #
 # One warning: the modes of this ring are wide (std 0.15). Here 300 samples of uniform noise light all eight lamps, as the cell below checks. So a dark lamp shows a missing mode, but eight lit lamps do not show a good generator. Look at the samples too.
 #
-# In each **[mission](../glossary.ipynb)** you cause a failure and then repair it. A mission reads the record of the lab and ticks off its stages. The first mission trains $G$ alone. If $D$ is fixed, the best $G$ puts all its samples at the point where this $D$ has its highest
+# In a **[mission](../glossary.ipynb)** you cause a failure or repair one. It reads the record of the lab and ticks off its stages. The first mission trains $G$ alone. If $D$ is fixed, the best $G$ puts all its samples at the point where this $D$ has its highest
 # logit.
 
 # %%
@@ -898,7 +898,7 @@ grade_rescue(answer)
 #
 # </details>
 #
-# **References.** I. Goodfellow et al., *Generative adversarial nets*, NeurIPS 2014. M. Arjovsky, L. Bottou, *Towards principled methods for training generative adversarial networks*, ICLR 2017. Z. Lin, A. Khetan, G. Fanti, S. Oh, *PacGAN*, NeurIPS 2018. L. Metz et al., *Unrolled generative adversarial networks*, ICLR 2017.
+# **References.** I. Goodfellow et al., *Generative adversarial nets*, NeurIPS 2014. M. Arjovsky, L. Bottou, *Towards principled methods for training generative adversarial networks*, ICLR 2017. Z. Lin, A. Khetan, G. Fanti, S. Oh, *PacGAN*, NeurIPS 2018. L. Metz et al., *Unrolled generative adversarial networks*, ICLR 2017. T. Salimans et al., *Improved techniques for training GANs*, NeurIPS 2016.
 
 # %% [markdown]
 # ## The graders
