@@ -293,7 +293,7 @@ assert torch.equal(falling.sample(5), stepwise.sample(5))
 
 # %% [markdown]
 # ## Save, stop, resume
-# A checkpoint contains tensors (weights, Adam's moments, losses) and the settings as JSON, in the safetensors format. Reading it does not execute
+# A checkpoint contains tensors (weights, losses, and Adam's *moments*, its running means of gradients and of their squares) and the settings as JSON, in the safetensors format. Reading it does not execute
 # code. It is written under a temporary name and then renamed, so an interrupted save does not damage the previous checkpoint. `Run.load` also takes a folder, as
 # `modelab train` writes it, and reads its newest checkpoint.
 #
@@ -498,6 +498,8 @@ grade_hinge(answer)
 # 3. If the stream had a state, each evaluation would change the data of the later steps. With one seed for each step the data would not change, but the evaluation would use examples of the training batch.
 #
 # </details>
+#
+# **References.** X. Mao et al., *Least squares generative adversarial networks*, ICCV 2017.
 
 # %% [markdown]
 # ## The graders
