@@ -51,7 +51,7 @@ perfect, lost
 assert perfect.low > 1 and perfect.high < lost.low < 2 * perfect.high
 
 # %% [markdown]
-# The perfect generator has 1.8 instead of 0, because 150 points cannot fill hundreds of cells. The other one has 2.9. The two differ clearly, but a user who sees one number only, without the floor of 1.8, cannot [judge](../glossary.ipynb) it. And the number does not tell which mode is lost. The lab counts samples by mode (chapter [0.4](../0_start/04_coverage.ipynb)):
+# The perfect generator has 1.8 instead of 0, because 150 points cannot fill hundreds of cells. The other one has 2.9. The two differ clearly, but a user who sees one number only, without the floor of 1.8, cannot tell whether it is good. And the number does not tell which mode is lost. The lab counts samples by mode (chapter [0.4](../0_start/04_coverage.ipynb)):
 
 # %%
 counted = {name: coverage(law.sample(150, g), two) for name, law in (("both", two), ("one", half))}
@@ -188,7 +188,7 @@ assert fast_mode() or at_end == {"A": 8, "B": 8}
 {side: f"{captured:g} of 8" for side, captured in at_end.items()}
 
 # %% [markdown]
-# Both sides capture 8 of 8 modes. That alone is not much: on this ring 500 samples of uniform noise capture all eight as well, because the modes are wide (std 0.1):
+# (In the strip of pictures the upper row is A, the lower one B.) Both sides capture 8 of 8 modes. That alone is not much: on this ring 500 samples of uniform noise capture all eight as well, because the modes are wide (std 0.1):
 
 # %%
 null = coverage(ring(std=.1).sample(500, g), ring(std=.1)).null
