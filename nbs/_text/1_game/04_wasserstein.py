@@ -1103,9 +1103,9 @@ assert all(torch.isfinite(w.grad).all() for w in my_D.parameters())
 # | answers a tuple, list, dict or object | give the scores | `as_critic(D, output=0)`, `output="logits"` |
 # | takes labels, D(x, y) | give the scores | `as_critic(D, y)`; in a game `with_labels(D)` |
 # | spectral norm, weight norm, `InstanceNorm`, `GroupNorm`, `LayerNorm`, `BatchNorm` in evaluation mode | as it is | as it is |
-# | `BatchNorm` in training mode, minibatch deviation | as it is | games without a penalty take it, penalties refuse it; `as_critic(D, coupled=True)` takes the gradient of the sum of all scores |
+# | `BatchNorm` in training mode, minibatch deviation ([1.6](06_mode_seeking.ipynb)) | as it is | games without a penalty take it, penalties refuse it; `as_critic(D, coupled=True)` takes the gradient of the sum of all scores |
 # | `torch.compile` | as it is | called as it was before it was compiled |
-# | `DataParallel`, `DistributedDataParallel` | as it is | as it is, also in a backward pass of its own (lazy regularisation) |
+# | `DataParallel`, `DistributedDataParallel` | as it is | as it is, also in a backward pass of its own (as with *lazy regularisation*, a penalty at every few steps only) |
 # | FSDP (`fully_shard`) | as it is | refused: wrap D in `DistributedDataParallel` |
 # | checkpointed | as it is | with `use_reentrant=False` |
 # | 16 bits by `torch.autocast` | inside or outside | inside or outside |
