@@ -46,7 +46,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## A penalty brings back a part of the rare modes
-# In chapter [1.4](04_wasserstein.ipynb) the GAN with R1 captured nearly all rare modes in 5,000 steps. Here a training has 1,500 steps. The mode in the centre holds 60 % of the data, each of eight rare modes on a circle 5 %, and all have a standard deviation of 0.1.
+# In chapter [1.4](04_wasserstein.ipynb) the GAN with R1 captured nearly all rare modes in 5,000 steps (10,000 updates of $D$ and $G$ together). Here a training has 1,500 steps. The mode in the centre holds 60 % of the data, each of eight rare modes on a circle 5 %, and all have a standard deviation of 0.1.
 #
 # A mode is *held* here if [good samples](../glossary.ipynb) of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures all nine by chance, and holds none.
 #
@@ -433,7 +433,7 @@ assert torch.isclose(.1 * (squares.sum() + squares.sum()), 2 * penalty)  # witho
 penalty.item()
 
 # %% [markdown]
-# The fourth mistake: generated examples are detached from $G$, and `requires_grad` is not set again. Then $D$'s slope there cannot be computed. `r2` makes a new leaf itself, as the cell above shows.
+# The fourth mistake: generated examples are detached from $G$, and `requires_grad` is not set again. Then $D$'s slope there cannot be computed. `r2` makes a new *leaf* (a tensor that asks for a gradient and has no history) itself, as the cell above shows.
 
 # %%
 def forgotten():
@@ -511,7 +511,7 @@ claim("Relativistic pairing has a smaller total variation than the original loss
 #
 # - **Held modes.** The paired loss holds 8.1 of nine modes on average, its worst seed 7. The original loss holds 7.5, its worst seed 6. The difference is 0.6 [-0.6, 1.8], which contains 0. Nine modes are the most, so no difference above 1.5 could be seen.
 # - **Rare part.** 0.33 against 0.31. The difference is 0.022 [0.000, 0.044], and the interval begins just below 0.
-# - **TV.** It is *larger* with the paired loss, by 0.028 [0.014, 0.043], because it has fewer good samples. But the two chosen pairs of weights differ: $\gamma_1=1$, $\gamma_2=0$ for the paired loss, 0.1 and 0.1 for the original one. So the original loss was trained with the weights of the paired one, too (a control, added after the result was seen). Against this control the paired loss has a difference of TV of -0.013 [-0.046, 0.020], and 0.5 [-0.6, 1.6] held modes. With these weights the original loss has a larger TV than with its own ones, too, by 0.041 [0.010, 0.073]. So the weights explain the larger TV, and nothing shows an effect of the loss.
+# - **TV.** It is *larger* with the paired loss, by 0.028 [0.014, 0.043]; fewer of its samples are good. But the two chosen pairs of weights differ: $\gamma_1=1$, $\gamma_2=0$ for the paired loss, 0.1 and 0.1 for the original one. So the original loss was trained with the weights of the paired one, too (a control, added after the result was seen). Against this control the paired loss differs by -0.013 [-0.046, 0.020] in TV and by 0.5 [-0.6, 1.6] in held modes. With these weights the original loss has a larger TV than with its own ones, too, by 0.041 [0.010, 0.073]. So the weights explain the larger TV, and nothing shows an effect of the loss.
 #
 # The tuning is short. The best two pairs of weights of each loss differ by two held modes over four seeds, so the choice between them is partly chance. These are the settings of this course, with small networks and points in the plane. They are not those of Sun et al. or Huang et al., and they do not contradict them. What the two-point example says about all pairs would explain why pairing makes no difference here; we have not tested this explanation.
 
