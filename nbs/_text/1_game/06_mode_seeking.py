@@ -678,13 +678,13 @@ assert all(v.isfinite().all() for v in losses(game).values())
 (D(torch.zeros(4, 2)) - D(torch.randn(4, 2))).shape, D.coupled
 
 # %% [markdown]
-# Its answers depend on the whole group, and it says so (`coupled`). A gradient penalty then takes the gradient of the sum of all scores.
+# Its answers depend on the whole group, and it says so (`coupled`; for a $D$ of yours `as_critic` says it, chapter [1.4](04_wasserstein.ipynb)). A gradient penalty then takes the gradient of the sum of all scores.
 #
 # ## What the authors used, and what is used here
 # | | PacGAN, grid and ring | unrolled, ring | mode seeking, CIFAR-10 | here |
 # |---|---|---|---|---|
 # | own parameter | packs of $m$ independent draws | $K=5$, all on one batch | $\lambda=1$ | two values of each are tried |
-# | $G$ | 4 × 400, batch norm, ReLU | 2 × 128, tanh; 256 latents | DCGAN | 2 × 64, leaky ReLU |
+# | $G$ | 4 × 400, batch norm, ReLU | 2 × 128, tanh; a latent of length 256 | DCGAN | 2 × 64, leaky ReLU |
 # | $D$ | 3 × 200, maxout of 5 (each unit is the largest of five) | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
 # | Adam | 1e-4, $\beta_1=.8$ | 1e-3 ($G$), 1e-4 ($D$), $\beta_1=.5$ | 2e-4, (.5, .999), weight decay 1e-4 | 2e-3 or 4e-3 ($G$), twice as much ($D$), (0, .99) |
 # | batch | 100 packs | 512 | 32 | 64 (packs) |
@@ -793,7 +793,7 @@ judge("A GAN with minibatch deviation", "minibatch deviation", "R1", expect=Fals
 # The control works: R1 holds 7.5 of nine modes, the original game one. So the experiment can tell methods apart, and three of the four thresholds against the original game are reached.
 #
 # - **Against the original game.** PacGAN holds 7.9 modes, minibatch deviation 7.5, and mode seeking 7.4; their worst seeds hold 7, 6 and 6. The differences are 6.9 [6.6, 7.2], 6.5 [5.9, 7.1] and 6.4 [5.8, 7.0] modes. The unrolled GAN holds 1.5 modes, its worst seed one. Its difference is 0.5 [-0.1, 1.1], which does not reach the threshold.
-# - **What it costs.** More samples are bad: 61 % to 67 % are good, and 90 % for the original game. In TV, mode seeking and minibatch deviation are still nearer to the data than the original game, by 0.049 [0.027, 0.071] and 0.048 [0.036, 0.059]. For PacGAN the difference is 0.003 [-0.026, 0.033]: what it wins in modes it loses in bad samples.
+# - **What it costs.** More samples are bad: 61 % to 67 % are good, and 89 % for the original game. In TV, mode seeking and minibatch deviation are still nearer to the data than the original game, by 0.049 [0.027, 0.071] and 0.048 [0.036, 0.059]. For PacGAN the difference is 0.003 [-0.026, 0.033]: what it wins in modes it loses in bad samples.
 # - **Against R1.** None of the four holds reliably more modes, and TV is larger: by 0.074 for PacGAN, 0.023 for minibatch deviation and 0.021 [0.002, 0.041] for mode seeking. Two cover more of the rare modes' share: mode seeking by 0.110 [0.070, 0.150], minibatch deviation by 0.027 [0.002, 0.052].
 # - **Packs or only more examples?** The chosen PacGAN sees 256 examples of each kind in a step. So the original game was trained with 256, too, at both rates (a control, added when PacGAN had been tuned). At both rates all eight seeds hold the centre only. So the packs make the difference, and not the number of examples.
 #
@@ -847,7 +847,7 @@ if kept:
 
 # %% [markdown]
 # ## The lab
-# Choose another game in the menu, or change *packing* while it trains. Chapter [1.3](03_lab.ipynb) explains the panel. Its data have 80 % in the centre, and narrower modes than the experiment above. For packs it shows no surface of $D$, because a pack of points is no point of the plane.
+# Choose another game in the menu, or change *packing* while it trains. Chapter [1.3](03_lab.ipynb) explains the panel. The data of the lab below have 80 % in the centre, and narrower modes than the experiment above. For packs it shows no surface of $D$, because a pack of points is no point of the plane.
 
 # %%
 lab = Lab(PacGAN(networks=Networks(width=32)), rare_modes(share=.8), batch=64, samples=300)
