@@ -125,7 +125,7 @@ assert len(rows) in (0, 20)
 f"{spent:.1f} s for the mixture"
 
 # %% [markdown]
-# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps, misses two modes on one of eight seeds, and has a larger TV. Be careful with *captured*: one good sample in a mode is enough, so uniform noise captures 8.9 of the nine modes (column *null*). Read it together with *high quality* and TV.
+# All nine modes, and nearly every sample is good. The GAN needs 5,000 steps (10,000 updates of $D$ and $G$ together), misses two modes on one of eight seeds, and has a larger TV. Be careful with *captured*: one good sample in a mode is enough, so uniform noise captures 8.9 of the nine modes (column *null*). Read it together with *high quality* and TV.
 #
 # So why a GAN at all? This chapter puts four other methods on the same sets: two *density models* (Gaussian mixture and kernel density), a *variational autoencoder* (VAE), and *flow matching*.
 #
@@ -1082,7 +1082,7 @@ f"{kernels[2].mean / kernels[0].mean:.0f} times, {mixes[2].mean / mixes[0].mean:
 # ## On real digits
 # An 8×8 digit has 64 numbers, and there are 1,401 training scans. A sample of the kernel density is one of these scans plus noise.
 #
-# **Predict:** which share of its samples does the judge (chapter [0.3](../0_start/03_modes.ipynb)) call good?
+# **Predict:** which share of its samples does the [judge](../glossary.ipynb) (chapter [0.3](../0_start/03_modes.ipynb)) call good?
 
 # %%
 scans, unseen = (torch.unique(modes.sample(40_000, generator=g), dim=0)
