@@ -293,7 +293,7 @@ def label_loss(logits: LabelLogits,  # of a classifier, (*runs, batch, classes)
 
 
 # %% [markdown]
-# **Filling in.** This function takes the likeliest class where the label is unknown. The paper calls this a *hard* label. No gradient flows into the classifier.
+# **Filling in.** This function takes the likeliest class where the label is unknown. This is called a *hard* label. No gradient flows into the classifier.
 
 # %%
 #| export methods.label_predictor
@@ -1163,8 +1163,8 @@ assert difference("S³GAN", "S²GAN", "recall").high < 0
 assert chosen["S³GAN"]["weight"] < chosen["S²GAN"]["weight"]
 
 # %% [markdown]
-# ## The paper's curve: distance over the share of labels
-# The paper's figure shows the distance over the share of labels, for each variant. Ours shows the same for the digits. (2.5 % would be three and a half labels of each digit. We take four, 2.9 %.)
+# ## A curve: distance over the share of labels
+# The authors released S³GAN models that were trained with 2.5, 5, 10 and 20 % of the labels, and state their distances. Our picture shows the distance over the share of labels for the digits. (2.5 % would be three and a half labels of each digit. We take four, 2.9 %.)
 
 # %%
 shares = ["2.9 %", "5 %", "10 %", "20 %"]
@@ -1235,7 +1235,7 @@ assert min(class_loss, key=class_loss.get) == .1
 {"S³GAN, rotations": rotations, "S²GAN-CO, class loss": class_loss}
 
 # %% [markdown]
-# The best setting of each was trained with seeds 0 to 7, too:
+# The best setting of each was trained with seeds 0 to 7, too. (The record also has S³GAN-CO with smaller weights, at 5 % of the labels only. It is not drawn.)
 
 # %%
 smaller = {row["setting"]: row for row in kept["smaller weights"]}
@@ -1454,7 +1454,7 @@ assert min(gap("S³GAN", "20 %").high, change("S³GAN, 20 %", "all labels, 5 %")
 
 # %% [markdown]
 # ## 28×28 digits with convolutions
-# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1 and the class loss of co-training one of 0.3; these were not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures.
+# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1 and the class loss of co-training one of 0.3; these were not tuned. The Fréchet distance is one of pixels, to about 3,900 held-out pictures (those among 5,000 draws with replacement, each once).
 #
 # *All labels* of the paper has no rotations, so the comparison with S³GAN changes two things at once. The fair reference of S³GAN is *all labels, rotations* of the same weight: the two differ in their labels alone. *Real pictures* are training pictures with their true labels: the floor.
 #
@@ -1491,7 +1491,7 @@ Picture(figure, "MNIST over the share of labels, 2.5 to 20 %: the distance of S�
                 "lowest")
 
 # %% [markdown]
-# The curves of S²GAN and S³GAN are level: for each of them the interval of the difference between 20 % and 2.5 % of the labels contains zero, in distance and in class accuracy. The paper's curve falls: its distance is 12.6 with 2.5 % of the labels and 6.9 with 20 %. Here the labels do not get better with the share. The classifier is trained for a hundred steps, and at each share 89 % of its labels are right. So this setting cannot show what more labels give. It shows what the rotations give: at each share S³GAN is nearer to the data than S²GAN, and than all labels with the same rotations.
+# The curves of S²GAN and S³GAN are level: for each of them the interval of the difference between 20 % and 2.5 % of the labels contains zero, in distance and in class accuracy. That of the released models falls: their distance is 12.6 with 2.5 % of the labels and 6.9 with 20 %. Here the labels do not get better with the share. The classifier is trained for a hundred steps, and at each share 89 % of its labels are right. So this setting cannot show what more labels give. It shows what the rotations give: at each share S³GAN is nearer to the data than S²GAN, and than all labels with the same rotations.
 #
 # At each share both variants with co-training, S²GAN-CO and S³GAN-CO, are farther from the data than S²GAN, and fewer of their samples show the digit that was asked for. So rotations do not repair co-training here. The label of the *nearest neighbour* is right more often than that of the classifier, and the more often, the more labels there are: from 90 % to 96 %. But at no share are its samples shown to be nearer to the data than those of S²GAN, and with 5 % of the labels they are farther from it. The numbers with 10 % of the labels, and of the references:
 
@@ -1619,10 +1619,10 @@ assert mnist_gap(chance, rows=fresh).low > 0
 # | projection discriminator | faithful |
 # | S²GAN: classifier with rotations, trained beforehand; hard labels for the whole set | faithful in form; a small convolutional network; the class loss uses upright pictures only, because a 6 turned by 180° is a 9 |
 # | S²GAN-CO: linear head on $D$'s features, $\arg\max$ label, no gradient into it | faithful; the weight was chosen from 0.3 and 1, then from 0.03 and 0.1, too |
-# | S³GAN, S³GAN-CO: rotation loss, a fifth of its weight in $G$ | faithful in form; a weight of 0.03, 0.1 or 0.5 instead of 1; a quarter of the batch is turned |
+# | S³GAN, S³GAN-CO: rotation loss, a fifth of its weight in $G$ | faithful in form; a weight of 0.03, 0.1 or 0.5, where the default of the authors' code is 1; a quarter of the batch is turned |
 # | random label, single label | faithful (*random* keeps the known labels) |
 # | clustering | faithful in form: $k$-means on features of rotations, 10 or 30 clusters |
-# | share of labels: 2.5, 5, 10, 20 % | 2.9, 5, 10 and 20 % on the small digits; all four on MNIST, for S²GAN, S³GAN, both with co-training and the nearest neighbour |
+# | share of labels of the released models: 2.5, 5, 10, 20 % | 2.9, 5, 10 and 20 % on the small digits; all four on MNIST, for S²GAN, S³GAN, both with co-training and the nearest neighbour |
 # | soft labels | left out of the game; exercise 3 builds them |
 # | hinge loss, spectral norm in both players, two turns of $D$ | simplified: logistic loss with R1, one turn |
 # | BigGAN at 128×128 on ImageNet, 250,000 steps | left out; 8×8 digits, 600 steps, and 28×28 digits, 300 steps |
