@@ -930,7 +930,7 @@ assert min(far["fitted", "a - b + c"][0], far["normal", "a - b + c"][0]) > .1
 
 # %% [markdown]
 # ## MNIST: a hundred latents and convolutional players
-# The paper trains a DCGAN with 100 latents on colour pictures, and compares with the uniform prior as well. `benchmarks/priors_pictures.py` trains small convolutional players on MNIST, at 16×16 pixels, with 100 latents and the normal, the uniform and the non-parametric prior, for 400 steps and on eight seeds. Each prior gets its own rate after as many steps on two other seeds, by the distance in pixels to 5,000 unseen digits. The search for the rate goes on until the best one is not the largest or the smallest of those tried; it ends at 0.00125 and at 0.04. Then a thousand interpolations are measured. Fréchet distance, precision and recall are in the features of the classifier of digits, and *readable* is the share of pictures of which this classifier is sure by 0.9 or more. The generators of the normal prior are measured along the arc and the rescaled line, too.
+# The authors train a DCGAN with 100 latents. `benchmarks/priors_pictures.py` trains small convolutional players on MNIST, at 16×16 pixels, with 100 latents and the normal, the uniform and the non-parametric prior, for 400 steps and on eight seeds. Each prior gets its own rate after as many steps on two other seeds, by the distance in pixels to 5,000 draws of unseen digits. The search for the rate goes on until the best one is not the largest or the smallest of those tried; it ends at 0.00125 and at 0.04. Then a thousand interpolations are measured. Fréchet distance, precision and recall are in the features of the classifier of digits, and *readable* is the share of pictures of which this classifier is sure by 0.9 or more. The generators of the normal prior are measured along the arc and the rescaled line, too.
 #
 # **Predict:** the middle of 100 normal latents is 15 nats away from a draw, and that of 100 uniform ones 31 nats. Which of the measures shows it?
 
@@ -1095,7 +1095,7 @@ assert .15 < -fall < .19
 
 # %% [markdown]
 # ### The uniform prior
-# Claims 6 to 9 were written down before the second run, which has more priors. Claims 6, 7 and 9 compare seed by seed. By this rule claims 1 and 3 would have held as well (third line of the table above). The sixth is the paper's, for the other usual prior:
+# Claims 6 to 9 were written down before the second run, which has more priors. Claims 6, 7 and 9 compare seed by seed. By this rule claims 1 and 3 would have held as well (third line of the table above). The sixth is the first claim again, for the other usual prior, the uniform one:
 
 # %%
 uniform = "uniform, straight", "0.5"
@@ -1220,7 +1220,7 @@ shaped_style["tried"]
 # | sampling: a bin, then uniform in it | faithful; then scaled to variance one |
 # | DCGAN with 100 latents on pictures | simplified: 8×8 digits, 32 latents (0.21 nats of divergence in all; with 100 it would be 0.66), a fully connected R1 GAN; and MNIST at 16×16 with 100 latents, small convolutional players and 400 steps |
 # | straight lines "without any additional training or architectural modifications" (abstract) | faithful for straight lines; but a GAN has to be trained with the prior, and the rescaled path needs no training at all |
-# | comparison with uniform, normal and other priors | 8×8 digits: normal and a cut-off Cauchy distribution; MNIST: normal and uniform, other spreads, and a style generator. In addition, other paths |
+# | comparison with other priors | 8×8 digits: normal and a cut-off Cauchy distribution; MNIST: normal and uniform, other spreads, and a style generator. In addition, other paths |
 # | the paper's tables of scores | left out, and not quoted, since we read only its abstract and its code |
 
 # %% [markdown]
