@@ -523,7 +523,7 @@ shapes.sample(5).shape, shapes.player("E")(torch.zeros(2, 5, 2)).shape
 #
 # $$L(v)=\mathbb E\,\big\|v(x_t,t)-(x_1-x_0)\big\|^2,\qquad v^*(x,t)=\mathbb E\big[x_1-x_0\,\big|\,x_t=x\big].$$
 #
-# The minimiser is a conditional mean, as for every squared error. Lipman et al. (2023, Theorems 1 and 2) show that a flow along $v^*$ has the law of $x_t$ at each time. So at $t=1$ it has the law of the data, and *no mode is missing at the minimum of this loss*. (Liu et al. 2023 study the same straight path as *rectified flow*. The paths of Lipman et al. end at a narrow normal law around the data point, of width $\sigma_{\min}$. Here $\sigma_{\min}=0$.) There is no second player, so the training cannot circle as in chapter [1.1](01_minimax.ipynb).
+# The minimiser is a conditional mean, as for every squared error. Lipman et al. (2023, Theorems 1 and 2) show that a flow along $v^*$ has the law of $x_t$ at each time. So at $t=1$ it has the law of the data, and *no mode is missing at the minimum of this loss*. (Liu et al. 2023 study the same straight path as *rectified flow*. The paths of Lipman et al. end at a narrow normal law around the data point, of width $\sigma_{\min}$. Here $\sigma_{\min}=0$.) There is no second player, so the training cannot circle as in chapters [0.1](../0_start/01_first_gan.ipynb) and [1.4](04_wasserstein.ipynb).
 
 # %%
 #| export
