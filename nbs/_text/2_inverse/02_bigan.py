@@ -134,7 +134,7 @@ Picture(
     f"{5 - shown[order[0]]} modes on the left and {5 - shown[order[-1]]} on the right")
 
 # %% [markdown]
-# The discs form five spots, each at its own height $z$. The codes should fill the prior, which is an interval, and five small spots fill it best when they are apart. The curve should pass through each spot. Where it does not, $G$ misses the mode, although $E$ has codes for it.
+# The discs form five spots, each at its own height $z$. The codes should fill the prior, which is an interval, and five small spots fill it best when they are apart. The curve should pass through each spot. In the left panel it reaches neither $x=-2$ nor $x=2$. So $G$ misses these two modes, although $E$ has codes for them. At $x=-1$ the curve passes below the spot: $G$ shows this mode, but at latents that are not its codes.
 #
 # ## One discriminator, two kinds of pairs
 # $E$ and $G$ never receive each other's output. $D$ sees pairs: real pairs $(x,E(x))$ and generated pairs $(G(z),z)$. In the diagram, solid arrows show values and dashed arrows show gradients.
@@ -557,7 +557,7 @@ Picture(figure,
 # The same digit comes back for about half of the scans; by chance it would be a tenth. The pixels come back badly: the ratio of distances is 0.71, and that of the latents 0.85. So the two maps agree on what a picture shows more than on how it is drawn, and they are far from inverse. Whether a longer training or larger networks would change this was not tried here.
 #
 # ## Under your hands: how the plane fills
-# The line of five again, from the first step on, for the seed that captures the fewest modes. Watch the spots move until they are spread over the height. Watch the curve approach them. A spot that the curve does not touch is a missing mode. This seed captures more modes on the way than at the end.
+# The line of five again, from the first step on, for the seed that captures the fewest modes. Watch the spots move until they are spread over the height. Watch the curve approach them. If the curve has no point above, below or on a spot, the mode is missing. This seed captures more modes on the way than at the end.
 
 # %%
 def frames(r: int):
@@ -744,7 +744,7 @@ grade_unjudged(answer)
 # %% [markdown]
 # ## Recap
 # - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, two maps without noise are inverse to each other. No reconstruction is computed.
-# - The target of the encoder has one mode, and the codes come close to it. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve does not touch.
+# - The target of the encoder has one mode, and the codes come close to it. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot whose $x$ no point of the curve has.
 # - Compare the round trip with shuffled partners, and the codes with the prior. The second finds both an encoder with the wrong sign and one that was never trained; the first finds only the wrong sign.
 #
 # **For later.**
