@@ -948,7 +948,7 @@ claim(
 # %% [markdown]
 # The price is in the measure *centre*: the share of samples that are good and at the centre falls from .89 to .62. A generator is continuous. To reach eight more places it must also cross the space between. Samples there are not good.
 #
-# R1 alone, given five thousand steps and another rate, *shows* 7.8 of the eight (chapter [1.4](../1_game/04_wasserstein.ipynb)). In these 1,600 steps the minority term adds modes and **mass**. It does not add quality.
+# R1 alone, given 5,000 steps at the same rate of .003, *shows* 7.8 of the eight (chapter [1.4](../1_game/04_wasserstein.ipynb)). In these 1,600 steps the minority term adds modes and **mass**. It does not add quality.
 
 # %% [markdown]
 # ## Faces with rare attributes
