@@ -653,7 +653,7 @@ Picture(
     "the disc of the prior, each mode overlapping others")
 
 # %% [markdown]
-# With noise the codes nearly fill the disc of the prior, and no mode is kept apart. (Some order is left: the codes of mode 4 lie mostly at the top, those of mode 7 at the right.) Is this so for other sets and priors? `python benchmarks/encoder.py` recorded eight combinations, with and without noise. Each has eight seeds and 1,000 codes:
+# With noise the codes nearly fill the disc of the prior, and no mode is kept apart. (Some order is left: the codes of mode 4 lie mostly in the upper half, those of mode 7 below and to the right.) Is this so for other sets and priors? `python benchmarks/encoder.py` recorded eight combinations, with and without noise. Each has eight seeds and 1,000 codes:
 
 # %%
 def kept_apart(row: dict) -> str:

@@ -161,7 +161,7 @@ eight_rings(plain, "Eight BiGANs on a ring, blue discs are the modes; modes capt
                    f"{[int(n) for n in plain['captured']]}; most samples lie on modes")
 
 # %% [markdown]
-# Most samples are good, but modes are missing in seven seeds of eight. The [total variation](../glossary.ipynb) (TV) says that more than half of the samples would have to move. Uniform noise shows about four of the eight modes, but only one sample in 400 is good:
+# Most samples are [good](../glossary.ipynb), but modes are missing in seven seeds of eight. The [total variation](../glossary.ipynb) (TV) says that more than half of the samples would have to move. Uniform noise shows about four of the eight modes, but only one sample in 400 is good:
 
 # %%
 null = coverage(data.sample(2500, torch.Generator().manual_seed(0)), data).null

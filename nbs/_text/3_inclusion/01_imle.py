@@ -309,7 +309,7 @@ for bad in ((x, made[:0]), (x, torch.zeros(4, 3)), (torch.randn(5, 3), holed)):
     print(error_message(nearest, *bad))
 
 # %% [markdown]
-# The table shows the time beside other searches without approximation (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. Two of them round, so they do not find every copy at distance 0. In 64 dimensions modelab's search is the fastest of the four, in 512 dimensions faiss is faster.
+# The table shows the time beside other searches without approximation (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. Times are divided by that of the fastest search that is not modelab's. Two of them round, so they do not find every copy at distance 0. In 64 dimensions modelab's search is the fastest of the four, in 512 dimensions faiss is faster.
 
 # %%
 speed = pd.DataFrame(recorded("nearest").get("rows", []))
@@ -629,7 +629,7 @@ long_picture() if kept else "no record: only the package is installed"
 # %% [markdown]
 # `captured` counts modes with at least one sample within three standard deviations; `high_quality` is the share of samples that are that near. Uniform noise would capture 20.7 modes of the grid and 4.3 of the ring.
 #
-# - **Grid.** IMLE captures all but half a mode after 4,000 steps, and one sample in sixteen is good: better than noise, and still blurred. The GAN of equal length has about as many [good samples](../glossary.ipynb) and captures fewer modes, at each of three settings.
+# - **Grid.** After 4,000 steps IMLE misses half a mode in the mean, and one sample in sixteen is good: better than noise, and still blurred. The GAN of equal length has about as many [good samples](../glossary.ipynb) and captures fewer modes, at each of three settings.
 # - **Ring.** The GAN of equal length is ahead in both: all modes but in one seed of one setting, and .23 to .42 of its samples are good. IMLE shows seven, and one good sample in eighty.
 # - **Is this the best GAN?** No. With another rate and 5,000 steps, minimax captures 23 modes of the same grid. IMLE is still ahead of it in modes, with intervals that just do not overlap, and has less than a third of its good samples. R1 of weight 1 captures 24.9 modes, as many as IMLE or more, with over three times as many good samples.
 

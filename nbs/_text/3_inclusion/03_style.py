@@ -944,7 +944,7 @@ scene(1, 1.)
 
 # %% [markdown]
 # ## The lab: truncation, mixing, a minority and its weight
-# The lab of chapter [1.3](../1_game/03_lab.ipynb) has controls for truncation, for mixing, for the minority that is asked for, and for its weight. Side A is the game of this chapter, with mixing 0.9. Side B is the inclusive GAN of chapter [3.2](02_imle_gan.ipynb) with the same networks, and without R1. It matches the digit 8 alone. Its mixing is 0, since a matched picture has one style.
+# The lab of chapter [1.3](../1_game/03_lab.ipynb) has controls for truncation, for mixing, for the minority that is matched, and for its weight. Side A is the game of this chapter, with mixing 0.9. Side B is the inclusive GAN of chapter [3.2](02_imle_gan.ipynb) with the same networks, and without R1. It matches the digit 8 alone. Its mixing is 0, since a matched picture has one style.
 
 # %%
 asking = IMLEGAN(networks=Networks("style", width=8, depth=2, latent=16, mixing=0.),
