@@ -361,7 +361,7 @@ assert .9 < ends[0] < 1.1 < 2 < ends[1] < 4 < 10 < ends[2]
 [round(end, 1) for end in ends]
 
 # %% [markdown]
-# Without momentum each step depends on where the other number is now, and the two circle around the solution. With momentum a step depends on where the other number *was*, and the circles grow. Gidel et al. (2019) analyse such games, and show that a *negative* momentum helps there. The authors of DCGAN (Radford et al. 2016) report the same for pictures: with $\beta_1=0.9$ the training oscillated, and with $0.5$ it was more stable.
+# Without momentum each step depends on where the other number is now, and the two circle around the solution (the blue disc). With momentum a step depends on where the other number *was*, and the circles grow. Gidel et al. (2019) analyse such games, and show that a *negative* momentum helps there. The authors of DCGAN (Radford et al. 2016) report the same for pictures: with $\beta_1=0.9$ the training oscillated, and with $0.5$ it was more stable.
 #
 # What this does not explain: in the small game the two [players](../glossary.ipynb) are alike, but in our GAN the momentum of $D$ matters and that of $G$ hardly does. We measure this and do not know why.
 #

@@ -244,7 +244,7 @@ claim("A trained discriminator is p/(p+q): its belief is off by less than .02 on
 
 
 # %% [markdown]
-# Beyond $x=2.5$ the curves leave the optimum. Few examples lie there, so the loss hardly depends on $D$ there. The mean error above is weighted by $p+q$.
+# Beyond $x=2.5$ the orange curves leave the optimum. Few examples lie there, so the loss hardly depends on $D$ there. The mean error above is weighted by $p+q$.
 #
 # **Fidelity.** The value at the optimum, integrated on the line in float64: left from the definition of $V$, right $2\,\mathrm{JSD}-\log4$. (They differ a little, because the line
 # ends at ±4. The assertion takes the missing probability into account.)

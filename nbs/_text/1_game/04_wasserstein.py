@@ -676,7 +676,7 @@ Picture(figure, "Estimate over exact distance, a disc for each seed; dashed: pre
         + "; ".join(f"{name} {values.median():.2f}" for name, values in ratio.items()))
 
 # %% [markdown]
-# With the one-sided penalty the median over the seeds is within 2.5 % of the prediction for each weight. With the two-sided penalty it fails for $\lambda=10$ and $100$: some estimates are even *negative*. The picture shows the worst one.
+# In the picture a disc is a seed, and a dashed line is the prediction $1+W/2\lambda$. With the one-sided penalty the median over the seeds is within 2.5 % of the prediction for each weight. With the two-sided penalty it fails for $\lambda=10$ and $100$: some estimates are even *negative*. The picture shows the worst one.
 
 # %%
 for weight in (1, 10, 100):
@@ -820,7 +820,7 @@ Picture(figure, "Four trainings of the smallest GAN; the blue disc is the soluti
         f"distance from it in the last 100 steps: {left_over}")
 
 # %% [markdown]
-# Without a penalty (γ = 0) the training circles the solution and comes closer slowly: in the last 100 of 800 steps the distance is still up to 0.49. With R1 it arrives. WGAN-GP keeps circling, up to 1.7 away, because its penalty keeps $|\psi|$ away from zero.
+# Without a penalty (γ = 0) the training circles the solution (the blue disc) and comes closer slowly: in the last 100 of 800 steps the distance is still up to 0.49. With R1 it arrives. WGAN-GP keeps circling, up to 1.7 away, because its penalty keeps $|\psi|$ away from zero.
 # R1 goes with the loss of chapter [1.1](01_minimax.ipynb).
 #
 # ## Three games
@@ -942,7 +942,7 @@ Picture(figure, "Four games on the ring, 1,200 steps, eight seeds. Disc: a seed;
         "dotted: a perfect generator. Mean quality is at most 23 %, and mean TV at least .74")
 
 # %% [markdown]
-# After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. The mean high quality of each game is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.
+# In the picture a disc is a seed, a bar the mean, and the dotted line a perfect generator. After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. The mean high quality of each game is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.
 
 # %%
 kept, n_modes = recorded("wasserstein"), {"ring": 8, "grid": 25, "rare_modes": 9}

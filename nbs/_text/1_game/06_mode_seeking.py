@@ -709,7 +709,7 @@ assert all(v.isfinite().all() for v in losses(game).values())
 #
 # An experiment in which nothing works cannot tell remedies apart. So there is a control: R1 (chapter [1.4](04_wasserstein.ipynb)), the game that captured most rare modes there, with four pairs of weights of R1 and R2 (the baseline of chapter [1.5](05_relativistic.ipynb); the chosen pair has both penalties). The set, the rates and the length were found by a trial of R1 and of the original game on the seeds of the tuning, such that R1 holds rare modes. (An earlier version of this experiment had 80 % in the centre, narrower modes and 700 steps. There no method held more than two modes, and a trial of R1 held the centre only. So it could not tell the methods apart, and it was replaced.)
 #
-# The thresholds were set before the methods were trained on this set. They are about the paired interval of chapter [0.2](../0_start/02_evidence.ipynb), that of the differences in held modes seed by seed. It must lie above 0, against the original game and against R1. If the batches differ, a seed shares the first weights only.
+# The thresholds were set before the methods were trained on this set. They are about the paired interval of chapter [0.2](../0_start/02_evidence.ipynb), that of the differences in held modes seed by seed. It must lie above 0, against the original game and against R1. If the batches differ, a seed shares the first weights only. In the picture below a disc is a seed, and the dotted line is noise.
 
 # %%
 for name, rows in ({**tuning, "R1": paired["tuning"]["standard"]} if kept else {}).items():
