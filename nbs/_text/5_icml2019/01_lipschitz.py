@@ -1521,7 +1521,7 @@ grade_penalty(answer)
 # ## Recap
 # - Without a Lipschitz bound, a critic's best value at a point depends on the densities at that point alone. Its gradient does not say where the data are, however well it separates.
 # - A penalty on the largest gradient norm couples the scores: every generated point is bounded by some real one, and its gradient, where it has one, points there.
-# - The bound makes the gradient informative. The loss decides whether a score can be optimal without reaching the bound (hinge below $-1$, least squares at $-1$, and only while the penalty is light) and whether the optimum is unique.
+# - The bound makes the gradient informative. The loss decides two things: whether a score can be optimal without reaching the bound, and whether the optimum is unique. (Such scores are those below $-1$ for hinge, and $-1$ for least squares, while the penalty is light.)
 # - With a batch maximum, training finds the exact optimum's $k$ within 5 % on our problem. At the weights that we tried, a mean over the batch does not aim as well on the digits. The gradient goes to zero when the two distributions coincide.
 # - On the ring this brings no more modes. On rare modes LGAN, at a suitable setting, shows modes that a [minimax game](../glossary.ipynb) misses, but with few good samples. R1 (chapter 1.4) does so too, and no setting of LGAN shows more modes or makes more good samples. The penalty costs half as much time again per step.
 #

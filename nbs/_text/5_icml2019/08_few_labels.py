@@ -1196,7 +1196,7 @@ Picture(figure, "Over the share of labels: the Fréchet distance of S²GAN, S³G
                 "the class accuracy rises for all")
 
 # %% [markdown]
-# With more labels the mean class accuracy of all five variants is higher. With fixed labels (S²GAN, S³GAN, nearest) the mean distance is smaller with 20 % of the labels than with 5 %, and near the band of *all labels*; for S³GAN eight seeds are enough to show this. With co-training the distance is larger at every share, and it *grows* with the share. The rotations give a larger mean distance in each of the eight pairs; in one pair eight seeds are enough to show the difference.
+# With more labels the mean class accuracy of all five variants is higher. With fixed labels (S²GAN, S³GAN, nearest) the mean distance is smaller with 20 % of the labels than with 5 %; for S³GAN eight seeds are enough to show this. With 20 % it is near the band of *all labels*. With co-training the distance is larger at every share, and it *grows* with the share. The rotations give a larger mean distance in each of the eight pairs; in one pair eight seeds are enough to show the difference.
 
 # %%
 rotated = [gap(name.replace("²", "³"), share, name, share)
