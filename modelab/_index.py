@@ -696,6 +696,7 @@ NAMES = {
     'clip_weights_': 'methods.wasserstein',
     'clipped_coverage': 'evaluation.clipped',
     'clipped_density': 'evaluation.clipped',
+    'clopper_pearson': 'core.statistics',
     'close_pairs': 'evaluation.compare_parts',
     'closest_pairs': 'evaluation.audit_tests',
     'cluster_by_features': 'methods.label_predictor',

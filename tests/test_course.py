@@ -19,7 +19,7 @@ from modelab.core.checks import (check_batch, check_callable, check_int, check_l
 from modelab.core.files import _umask, atomic_write
 from modelab.core.plotting import axes, Film, Picture
 from modelab.core.registry import load_all, register_game
-from modelab.core.statistics import interval, wilson_interval
+from modelab.core.statistics import clopper_pearson, interval, wilson_interval
 from modelab.course.claims import claim, steps
 from modelab.course.exercises import as_number, exercise, mission
 from modelab.course.notebooks import patch
@@ -79,6 +79,20 @@ def test_interval_of_a_share_is_wilsons(seen, n, confidence):
     assert wilson_interval(seen / n, n, confidence) == pytest.approx((other.low, other.high), rel=1e-9, abs=1e-12)
     with pytest.raises(ValueError, match="confidence"):
         wilson_interval(.5, 3, 1.)
+
+
+@pytest.mark.parametrize("tail", [.25, .025, 1e-6])
+@pytest.mark.parametrize("seen, n", [(0, 7), (7, 7), (1, 2), (8, 10), (300, 10_000)])
+def test_exact_limits_of_a_share_are_clopper_and_pearsons(seen, n, tail):
+    other = binomtest(seen, n).proportion_ci(1 - 2 * tail, method="exact")
+    assert clopper_pearson(seen, n, tail) == pytest.approx((other.low, other.high), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("given, name", [((8, 7), "hits"), ((-1, 7), "hits"), ((1, -1), "n"), ((1, 2, 0.), "tail"), ((1, 2, .6), "tail")])
+def test_exact_limits_refuse(given, name):
+    with pytest.raises(ValueError, match=f"^{name}"):
+        clopper_pearson(*given)
+    assert clopper_pearson(0, 0) == (0., 1.)  # nothing is known
 
 
 def test_claim_is_held_to_its_word(monkeypatch):

@@ -82,6 +82,7 @@ SHOT = type("Shot", (), {"png": b"", "alt": ""})()
 EXPLICIT = {
     "core.statistics.interval": lambda: dict(values=[1., 2., 4.], confidence=.9, low=0., high=5.),
     "core.statistics.wilson_interval": lambda: dict(share=.5, n=9, confidence=.9),
+    "core.statistics.clopper_pearson": lambda: dict(hits=3, n=9, tail=.05),
     "core.checks.check_int": lambda: dict(name="value", value=3, least=1, most=5),
     "core.checks.check_ints": lambda: dict(name="values", values=[3, 4], least=1, most=5),
     "core.checks.check_number": lambda: dict(name="value", value=.5, least=0., most=1., above=-1.),
@@ -247,6 +248,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.mnist.idx_files": "works on files; test_modes",
     **{f"data.{name}": "works on files; test_readers" for name in
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
+    "data.examples": "takes whatever a user holds, and refuses it by name; test_labelled",
     "data.mixed_tables": "takes tables that HexaGAN has checked; test_tabular",
     "methods.tabular_estimator": "an estimator of scikit-learn, with its own checks; test_tabular",
     **{f"methods.{name}": "what HexaGAN is made of; test_tabular" for name in

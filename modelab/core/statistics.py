@@ -15,7 +15,7 @@ from typing import Any
 from .checks import check_int, check_number
 
 # %% auto #0
-__all__ = ['Interval', 'interval', 'wilson_interval']
+__all__ = ['Interval', 'interval', 'wilson_interval', 'clopper_pearson']
 
 # %% ../../nbs/0_start/02_evidence.ipynb #2b0d9e25
 def _plain(value: float, spec: str) -> str:
@@ -96,3 +96,15 @@ def wilson_interval(share: float,  # seen, between 0 and 1
     half = z * math.sqrt(share * (1 - share) / n + (z / n) ** 2 / 4)
     low, high = ((share + z ** 2 / (2 * n) + s * half) / (1 + z ** 2 / n) for s in (-1, 1))
     return max(0., low) if share else 0., min(1., high) if share < 1 else 1.  # without rounding
+
+# %% ../../nbs/0_start/02_evidence.ipynb #68848485
+def clopper_pearson(hits: int,  # how many answers were yes
+                    n: int,  # how many were looked at
+                    tail: float = .025,  # largest chance that a limit is wrong, for each of the two
+                    ) -> tuple[float, float]:
+    "Lower and upper limit of a share (Clopper, Pearson 1934); both hold with `1 - 2 * tail`."
+    from scipy.special import betaincinv
+    n, tail = check_int("n", n, 0), check_number("tail", tail, most=.5, above=0)
+    hits = check_int("hits", hits, 0, n)
+    return (float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.,
+            float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.)

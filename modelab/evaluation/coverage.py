@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..core.checks import check_batch, check_choice, check_number, refuse_bytes
 from ..core.plotting import FAKE, REAL
-from ..core.statistics import Interval, interval
+from ..core.statistics import clopper_pearson, Interval, interval
 from ..data.mixtures import Mixture
 from .protocols import PROTOCOLS, Protocol
 from .reference_law import (ReferenceLaw, assign_modes, cached_per_set,
@@ -115,7 +115,7 @@ class Coverage(_ShownAsTable):
         if not math.isfinite(value + self.n):
             return SampleInterval(value, value, value, self.n)
         if name == "high_quality":
-            low, high = self._quality_limits(tail)
+            low, high = clopper_pearson(int(self.counts.sum()), self.n, tail)
         elif name == "spread":
             low, high = self._spread_limits(tail)
         elif name == "captured" and not self.protocol.least:
@@ -124,13 +124,6 @@ class Coverage(_ShownAsTable):
             low, high = self._redrawn_limits(name, tail)
         low, high = min(max(low, 0.0), value), max(min(high, self._largest(name)), value)
         return SampleInterval(value, low, high, self.n)
-
-    def _quality_limits(self, tail: float) -> tuple[float, float]:
-        "Limits of the share of good samples (Clopper and Pearson 1934)."
-        from scipy.special import betaincinv
-        k, n = self.counts.sum().item(), self.n
-        return (float(betaincinv(k, n - k + 1, tail)) if k else 0.,
-                float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
 
     def _spread_limits(self, tail: float) -> tuple[float, float]:
         "Limits of the spread: m points in d dimensions have d (m - 1) degrees of freedom."

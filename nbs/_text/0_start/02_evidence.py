@@ -7,7 +7,7 @@
 # |---|---|
 # | **Question** | Two generators, two pictures of their samples. Which generator lost most of the modes, and how can I know? |
 # | **You will be able to** | read a chapter; state a claim with its interval; answer an exercise that grades itself |
-# | **Paper** | none; intervals after Student 1908 and Wilson 1927 |
+# | **Paper** | none; intervals after Student 1908, Wilson 1927, and Clopper and Pearson 1934 |
 # | **Needs** | [0.1](01_first_gan.ipynb) |
 # | **Time** | a few seconds of computing |
 
@@ -96,11 +96,11 @@ round(expected, 1)
 # 2. **Predict, run, explain.** Where it says *Predict*, write a number down before you run the next cell. You learn most from a wrong prediction.
 # 3. **Equations are compared with their code**, in cells that you can run. The comparison is a closed form, a finite difference, or another library's answer.
 # 4. **A claim about training is made over eight seeds or more.** It has an interval. Beside it stand a *tuned* baseline (another method whose settings were chosen as carefully), the score of noise and the score of a perfect generator.
-# 5. **Results that do not replicate are reported too.**
+# 5. **A claim that does not hold here is reported, too.**
 #
 # The rest of this chapter shows the tools for points 4 and 5, and the exercises. The workshop ([6.1](../6_workshop/01_checks.ipynb) to
-# [6.4](../6_workshop/04_plotting.ipynb)) shows how the library checks its arguments, finds a method by its name and writes its
-# files. You need not read it to follow the course.
+# [6.4](../6_workshop/04_plotting.ipynb)) shows how the library checks its arguments, finds a method by its name, writes its
+# files and draws its figures. You need not read it to follow the course.
 
 # %% [markdown]
 # ## Many seeds, one interval
@@ -318,6 +318,37 @@ f"{holds.mean():.1%} on average; {holds[middle].min():.1%} to {holds[middle].max
 # %% [markdown]
 # A count is a whole number, so no interval of a share has 95 % for each true share. Wilson's has 95 % on average over the shares.
 # It stays near 95 % if at least five answers of each kind are expected. It can have 85 % if less than one is expected.
+#
+# Where each true share must be held with *at least* 95 %, the limits of Clopper and Pearson (1934) are taken: the smallest and the largest
+# share for which a count so far from the expected one is not too rare. They are quantiles of a beta distribution.
+
+# %%
+#| export
+def clopper_pearson(hits: int,  # how many answers were yes
+                    n: int,  # how many were looked at
+                    tail: float = .025,  # largest chance that a limit is wrong, for each of the two
+                    ) -> tuple[float, float]:
+    "Lower and upper limit of a share (Clopper, Pearson 1934); both hold with `1 - 2 * tail`."
+    from scipy.special import betaincinv
+    n, tail = check_int("n", n, 0), check_number("tail", tail, most=.5, above=0)
+    hits = check_int("hits", hits, 0, n)
+    return (float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.,
+            float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.)
+
+# %% [markdown]
+# **Fidelity.** At a limit, counts as high (or as low) as the observed one have exactly the chance `tail`. For each true share the two limits hold it with 95 % or more, and they are farther apart than Wilson's:
+
+# %%
+low, high = clopper_pearson(8, 10)
+assert math.isclose(binom.sf(7, 10, low), .025) and math.isclose(binom.cdf(8, 10, high), .025)
+limits = [clopper_pearson(k, 40) for k in range(41)]
+chance = torch.as_tensor(binom.pmf(torch.arange(41)[:, None], 40, true_shares))
+inside = torch.stack([(low <= true_shares) & (true_shares <= high) for low, high in limits])
+least = (chance * inside).sum(0).min()
+assert least >= .95 > .86 > holds.min()
+wilsons = [wilson_interval(k / 40, 40) for k in range(41)]
+assert all(exact[1] - exact[0] > short[1] - short[0] for exact, short in zip(limits, wilsons))
+[round(v, 3) for v in clopper_pearson(8, 10)], f"{least:.1%} at worst"
 
 # %% [markdown]
 # ## Does each interval of this course hold what it says?
@@ -537,6 +568,8 @@ grade_differs(answer)
 # 3. When the two values are close and the effect is large. With $n=2$ the factor $t_1$ is 12.7. So the interval reaches 6.4 times the difference of the two values to either side of their mean.
 #
 # </details>
+#
+# **References.** Student, *The probable error of a mean*, Biometrika 1908. E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, Journal of the American Statistical Association 1927. C. J. Clopper, E. S. Pearson, *The use of confidence or fiducial limits illustrated in the case of the binomial*, Biometrika 1934.
 
 # %% [markdown]
 # ## The graders

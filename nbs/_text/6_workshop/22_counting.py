@@ -69,7 +69,7 @@ from torch import Tensor
 
 from modelab.core.checks import check_batch, check_choice, check_number, refuse_bytes
 from modelab.core.plotting import FAKE, REAL
-from modelab.core.statistics import Interval, interval
+from modelab.core.statistics import clopper_pearson, Interval, interval
 from modelab.data.mixtures import Mixture
 from modelab.evaluation.protocols import PROTOCOLS, Protocol
 from modelab.evaluation.reference_law import (ReferenceLaw, assign_modes, cached_per_set,
@@ -569,7 +569,7 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
     if not math.isfinite(value + self.n):
         return SampleInterval(value, value, value, self.n)
     if name == "high_quality":
-        low, high = self._quality_limits(tail)
+        low, high = clopper_pearson(int(self.counts.sum()), self.n, tail)
     elif name == "spread":
         low, high = self._spread_limits(tail)
     elif name == "captured" and not self.protocol.least:
@@ -580,19 +580,8 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
     return SampleInterval(value, low, high, self.n)
 
 # %% [markdown]
-# High quality is a share of independent samples. Its limits are the exact ones of Clopper and Pearson (1934): the smallest and the largest share for which a count so far from the expected one is not too rare. They hold the share with a chance of at least 95 %. Wilson's interval is a little shorter, but has 95 % only on average over shares ([0.2](../0_start/02_evidence.ipynb)).
-
-# %%
-#| export
-@patch
-def _quality_limits(self: Coverage, tail: float) -> tuple[float, float]:
-    "Limits of the share of good samples (Clopper and Pearson 1934)."
-    from scipy.special import betaincinv
-    k, n = self.counts.sum().item(), self.n
-    return (float(betaincinv(k, n - k + 1, tail)) if k else 0.,
-            float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.)
-
-# %% [markdown]
+# High quality is a share of independent samples. Its limits are the exact ones of Clopper and Pearson (1934), which hold the share with a chance of at least 95 %. Wilson's interval is a little shorter, but has 95 % only on average over shares ([0.2](../0_start/02_evidence.ipynb) compares both).
+#
 # The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation. This error is proportional to the standard deviation. A mode with two or three samples may seem narrow by chance, and then its error would seem small. So the standard deviation over all modes is taken instead if it is larger.
 
 # %%
