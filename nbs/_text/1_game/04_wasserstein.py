@@ -547,7 +547,7 @@ coupled = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear
 print(error_message(gradient_penalty, coupled, torch.randn(4, 2), torch.randn(4, 2)))
 
 # %% [markdown]
-# **Fidelity.** With the ReLU as a mask the gradients are the same as those of plain autograd, bit for bit:
+# **Fidelity.** `input_gradient` computes a ReLU as a product with a mask, which saves zeros in the second backward pass. The gradients are the same as those of plain autograd, bit for bit:
 
 # %%
 net, x = mlp(2, (), 16, generator=g).double(), torch.randn(50, 2, **double).requires_grad_()
