@@ -558,6 +558,20 @@ print(error_message(IMLEGAN, weight=-1))
 print(error_message(Run(IMLEGAN(minority=[9]), heavy, runs=1, device="cpu").step, 1))
 
 # %% [markdown]
+# ### What is as in the authors' code, and what is not
+#
+# | | the authors' code | here |
+# |---|---|---|
+# | terms | adversarial, IMLE, interpolation; the last two never train $D$ | the same |
+# | networks | StyleGAN2 with R1 and path lengths (chapter [3.3](03_style.ipynb)) | those of the course; R1 if asked for |
+# | distance in the loss | LPIPS, between features of a trained network | squared, between pictures or features |
+# | search | approximate, in pixels | exact, in pixels or features |
+# | pool | ten latents for each real picture, drawn once | ten by default, drawn anew for each matching |
+# | renewed | after 10 epochs, then 20, 40, … | every `refresh` steps; `growth=2` doubles the time |
+# | matched latents | moved 5 % towards fresh ones | with normal noise (`jitter`) |
+# | weights | 2.5 for IMLE; .4 of it for interpolation | `weight`; .4 of it by default |
+
+# %% [markdown]
 # ## A thousand modes with a weak discriminator
 # The small discriminator again, with IMLE in pixels at a smaller weight, 0.01. The first three rows are after 400 steps.
 
