@@ -230,7 +230,7 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 # %% [markdown]
 # With $g=0.8$ the divergence is zero for $e=0.8$ only. Of these five encoders it is largest for the one of opposite sign.
 #
-# The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). The generator and a $D$ of two inputs are new. On pictures all three may be convolutional, `Networks("conv")`; the latent then joins $D$ after the convolutions.
+# The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). The generator and a $D$ of two inputs are new. Dumoulin et al. published the same game at the same time as *ALI* (adversarially learned inference); their encoder draws noise, as here with `stochastic=True`. On pictures all three may be convolutional, `Networks("conv")`; the latent then joins $D$ after the convolutions.
 
 # %%
 #| export

@@ -258,7 +258,7 @@ assert all((near.sqrt() >= t * eps).float().mean() <= 1 / t ** 2 for t in (1, 1.
 
 # %% [markdown]
 # ## Finding the nearest sample, exactly
-# IMLE is as good as its search for the nearest sample. The usual line is `torch.cdist(queries, pool).min(1)`. Give it a pool of pictures that *contains* the queries:
+# IMLE is as good as its search for the nearest sample. (The authors' code searches approximately, with an index of its own, DCI.) The usual line is `torch.cdist(queries, pool).min(1)`. Give it a pool of pictures that *contains* the queries:
 
 # %%
 images = torch.rand(1000, 784, generator=torch.Generator().manual_seed(0))
