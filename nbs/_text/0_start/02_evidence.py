@@ -319,8 +319,8 @@ f"{holds.mean():.1%} on average; {holds[middle].min():.1%} to {holds[middle].max
 # A count is a whole number, so no interval of a share has 95 % for each true share. Wilson's has 95 % on average over the shares.
 # It stays near 95 % if at least five answers of each kind are expected. It can have 85 % if less than one is expected.
 #
-# Where each true share must be held with *at least* 95 %, the limits of Clopper and Pearson (1934) are taken: the smallest and the largest
-# share for which a count so far from the expected one is not too rare. They are quantiles of a beta distribution.
+# Where each true share must be held with *at least* 95 %, the limits of Clopper and Pearson (1934) are taken. At the lower limit a count as
+# high as the observed one, or higher, has a chance of 2.5 %. At the upper limit a count as low, or lower, has it. Both limits are quantiles of a beta distribution.
 
 # %%
 #| export
@@ -550,7 +550,7 @@ grade_differs(answer)
 # %% [markdown]
 # ## Recap
 # - A count means little without the counts of noise and of a perfect generator. One seed means little, too.
-# - A mean over seeds gets Student's interval, a share of independent answers gets Wilson's. Student's interval is too short if the values are nearly all at a limit. Wilson's has 95 % on average over shares.
+# - A mean over seeds gets Student's interval, a share of independent answers gets Wilson's. Student's interval is too short if the values are nearly all at a limit. Wilson's has 95 % on average over shares. Clopper and Pearson's has 95 % or more for each share.
 # - An interval that says 95 % is tested: draw data whose true value is known, and count.
 # - A claim is a sentence that could be false, an interval, and a verdict. The tests compare the verdict with the measurement.
 # - Graders are tried on right and wrong answers before you meet them.
