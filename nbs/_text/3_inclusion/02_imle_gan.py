@@ -418,7 +418,7 @@ assert torch.allclose(slope, -2 * crossfade / 6)
 ends
 
 # %% [markdown]
-# In a feature space that ignores small movements the best picture need not be a cross-fade. In pixels it is one, and real pictures are none.
+# In a feature space that ignores small movements the best picture need not be a cross-fade. In pixels it is a cross-fade, and real pictures are not cross-fades.
 #
 # Wrong inputs are refused before any work. (A loss passes NaN on; a matching refuses it, since NaN has no neighbour.)
 
@@ -430,7 +430,7 @@ print(error_message(match_latents, lambda z: z @ W, x1, z1, features=lambda x: x
 
 # %% [markdown]
 # ## Matching a minority only
-# The adversarial loss uses all data. The other two terms can be about a **minority** alone: only its `members`, drawn as in chapter 0.3, are matched. This is the practical use of the method, when you know *which* examples a generator misses.
+# The adversarial loss uses all data. The other two terms can be about a **minority** alone: then only its examples are matched, drawn by `sample_modes` of chapter [0.3](../0_start/03_modes.ipynb). This is the practical use of the method, when you know *which* examples a generator misses.
 
 # %% [markdown]
 # ## The game

@@ -807,7 +807,7 @@ assert fast_mode() or sum(off) / 8 > sum(on) / 8 + .01
 [[round(share, 2) for share in row] for row in (on, off)]
 
 # %% [markdown]
-# Noise and mixing draw random numbers in the middle of a network. A run is still a function of its settings and its steps: each player draws from a stream of its own (chapter [1.2](../1_game/02_training.ipynb)). A run that is saved after one step and resumed gives the same bits:
+# Noise and mixing draw random numbers in the middle of a network. A run is still a function of its settings and its steps: each player draws from a random stream of its own (chapter [1.2](../1_game/02_training.ipynb) explains streams). A run that is saved after one step and resumed gives the same bits:
 
 # %%
 import tempfile
