@@ -44,7 +44,7 @@ from rows import asked, by_seed, known, packed, record, smaller
 from torch import Tensor
 
 from modelab.data.mnist import idx_files, read_idx
-from modelab.methods.likelihood import Entropic, explicit_log_likelihood, sinkhorn, surrogate_log_likelihood
+from modelab.methods.likelihood import auroc, Entropic, explicit_log_likelihood, sinkhorn, surrogate_log_likelihood
 from modelab.methods.wasserstein import ZeroCentred
 from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
@@ -95,12 +95,6 @@ def groups(kinds: list[int]) -> dict[str, Tensor]:
             "clothes": clothes[torch.randperm(len(clothes), generator=g)[:500]]}
 
 
-def auroc(inside: Tensor, outside: Tensor) -> list[float]:
-    """How often a score of the first group (runs, n) is above one of the second (runs, m), by run; ties count half."""
-    a, b = inside[:, :, None], outside[:, None]
-    return ((a > b).float() + (a == b).float() / 2).mean((1, 2)).tolist()
-
-
 def minus_nearest(x: Tensor, cloud: Tensor) -> Tensor:
     """Minus the distance of pictures (n, …) to the nearest of a cloud (runs, m, …), (runs, n)."""
     return torch.stack([-torch.cdist(x.flatten(1), c.flatten(1)).amin(1) for c in cloud])
@@ -131,7 +125,7 @@ def tuned(modes: Some, choosing: Tensor) -> dict[float, float]:
 
 def compared(scores: dict[str, Tensor]) -> dict:
     """AUROC of a score against both other groups, seed by seed; of a score without seeds, with one row, the number alone."""
-    found = {name: auroc(scores["trained"], scores[name]) for name in ("left out", "clothes")}
+    found = {name: auroc(scores["trained"], scores[name]).tolist() for name in ("left out", "clothes")}
     return {name: by_seed(v) if len(v) > 1 else {"alone": round(v[0], 4)} for name, v in found.items()}
 
 

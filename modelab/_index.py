@@ -625,6 +625,7 @@ NAMES = {
     'attributes_of': 'evaluation.annotations',
     'audit': 'evaluation.audit',
     'augment_pictures': 'data.digits',
+    'auroc': 'methods.likelihood',
     'authentic_share': 'evaluation.copying',
     'authenticity': 'evaluation.copying',
     'average_patches': 'networks.adapters',

@@ -3729,6 +3729,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'modelab/methods/likelihood.py'),
                                             'modelab.methods.likelihood._update_potential': ( '5_icml2019/likelihood.html#_update_potential',
                                                                                               'modelab/methods/likelihood.py'),
+                                            'modelab.methods.likelihood.auroc': ( '5_icml2019/likelihood.html#auroc',
+                                                                                  'modelab/methods/likelihood.py'),
                                             'modelab.methods.likelihood.entropic_loss': ( '5_icml2019/likelihood.html#entropic_loss',
                                                                                           'modelab/methods/likelihood.py'),
                                             'modelab.methods.likelihood.explicit_log_likelihood': ( '5_icml2019/likelihood.html#explicit_log_likelihood',

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from helpers import normal, plays_and_resumes, same_players
@@ -17,7 +18,7 @@ from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.lab.panel import Lab
-from modelab.methods.likelihood import (Entropic, entropic_loss, explicit_log_likelihood,
+from modelab.methods.likelihood import (auroc, Entropic, entropic_loss, explicit_log_likelihood,
                                         sinkhorn, surrogate_log_likelihood)
 from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
@@ -385,10 +386,20 @@ def test_the_bound_tells_data_from_noise():
     assert (inside[:, :, None] > outside[:, None]).float().mean((1, 2)).min() > .8
 
 
+def test_auroc_counts_pairs_and_ties_run_by_run():
+    inside, outside = torch.tensor([[1., 2.], [0., 0.]]), torch.tensor([[0., 1.], [1., 1.]])
+    assert auroc(inside, outside).tolist() == [.875, 0.] and auroc(inside[0], outside[0]).item() == .875
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(5, (3, n), generator=g).double() for n in (40, 30))
+    said = [roc_auc_score([1] * 40 + [0] * 30, [*x.tolist(), *y.tolist()]) for x, y in zip(a, b)]
+    assert auroc(a, b).tolist() == pytest.approx(said, abs=1e-6)
+    with pytest.raises(ValueError, match="inside|outside"):
+        auroc(a, b[:2])
+
+
 # the benchmark on pictures
 
-def test_the_benchmark_counts_pairs_and_ties_and_measures_distances():
-    assert likelihood_pictures.auroc(torch.tensor([[1., 2.], [0., 0.]]), torch.tensor([[0., 1.], [1., 1.]])) == [.875, 0.]
+def test_the_benchmark_counts_pairs_and_measures_distances():
     scores = {"trained": torch.tensor([[1., 2.]]), "left out": torch.tensor([[0., 1.]]), "clothes": torch.tensor([[3.]])}
     assert likelihood_pictures.compared(scores) == {"left out": {"alone": .875}, "clothes": {"alone": 0.}}
     assert likelihood_pictures.compared({k: v.expand(2, -1) for k, v in scores.items()})["left out"]["by seed"] == [.875, .875]

@@ -22,8 +22,17 @@ from ..training.game import Game
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['DataBatch', 'GeneratedBatch', 'Entropy', 'TransportPlan', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood',
-           'surrogate_log_likelihood', 'Entropic']
+__all__ = ['DataBatch', 'GeneratedBatch', 'Entropy', 'auroc', 'TransportPlan', 'sinkhorn', 'entropic_loss',
+           'explicit_log_likelihood', 'surrogate_log_likelihood', 'Entropic']
+
+# %% ../../nbs/5_icml2019/04_likelihood.ipynb #546cac49
+@checked
+def auroc(inside: Annotated[Tensor, Shape("*runs inside")],  # scores of one group
+          outside: Annotated[Tensor, Shape("*runs outside")],  # scores of the other
+          ) -> Tensor:  # (*runs,)
+    "How often a score of the first group is above one of the second, run by run; ties count half."
+    a, b = inside[..., :, None], outside[..., None, :]
+    return ((a > b).float() + (a == b).float() / 2).mean((-2, -1))
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #e117119f
 _FLOOR = -60.  # an exponent below it adds nothing, and numbers too small for the format are slow

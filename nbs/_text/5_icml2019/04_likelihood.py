@@ -65,13 +65,23 @@ eight.log_prob(x).mean().item(), eight.log_prob(noise).mean().item()
 
 
 # %% [markdown]
-# A score for how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count the pairs of a data point and a noise point in which the data point has the higher score (AUROC, the area under the ROC curve: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density (1: the same order, 0: no relation).
+# A score for how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count the pairs of a data point and a noise point in which the data point has the higher score (AUROC, the area under the ROC curve: 0.5 is chance, 1 is perfect). A pair with equal scores counts half. For the second we use the rank correlation with the true density (1: the same order, 0: no relation).
 
 # %%
-def auroc(inside, outside):
-    "How often a score of the first group (runs, n) is above one of the second (runs, m), by run."
-    return (inside[:, :, None] > outside[:, None]).float().mean((1, 2))
+#| export
+@checked
+def auroc(inside: Annotated[Tensor, Shape("*runs inside")],  # scores of one group
+          outside: Annotated[Tensor, Shape("*runs outside")],  # scores of the other
+          ) -> Tensor:  # (*runs,)
+    "How often a score of the first group is above one of the second, run by run; ties count half."
+    a, b = inside[..., :, None], outside[..., None, :]
+    return ((a > b).float() + (a == b).float() / 2).mean((-2, -1))
 
+# %% [markdown]
+# **Check.** Of the six pairs of these scores four are in the right order, one is equal and one is wrong:
+
+# %%
+assert auroc(torch.tensor([2., 1., 3.]), torch.tensor([0., 2.])).item() == (4 + 1 / 2) / 6
 
 # %%
 def order(scores, truth):
