@@ -744,7 +744,7 @@ grade_unjudged(answer)
 # %% [markdown]
 # ## Recap
 # - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, two maps without noise are inverse to each other. No reconstruction is computed.
-# - The target of the encoder has one mode, and the codes come close to it. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot whose $x$ no point of the curve has.
+# - The target of the encoder has one mode, and the codes come close to it. The target of the generator has many, and some are missed. In the joint plane a mode is missed if no point of the curve has the $x$ of its spot.
 # - Compare the round trip with shuffled partners, and the codes with the prior. The second finds both an encoder with the wrong sign and one that was never trained; the first finds only the wrong sign.
 #
 # **For later.**

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | **Question** | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? |
-# | **You will be able to** | write the pair-wise gradient penalty, check its sign, axes and scale, add it to any BiGAN, and say where it helps and where it does not |
+# | **You will be able to** | write the pair-wise gradient penalty, check its sign, axes and scale, add it to any BiGAN, and say what it gains and costs on one ring |
 # | **Paper** | Sharma and Namboodiri, *No modes left behind: capturing the data distribution effectively using GANs*, 2018 |
 # | **Needs** | [1.4](../1_game/04_wasserstein.ipynb), [2.2](02_bigan.ipynb) |
 # | **Time** | about half a minute of computing |
