@@ -4471,6 +4471,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'modelab/training/board_tables.py'),
                                                'modelab.training.board_tables._plot_set': ( '6_workshop/leaderboard.html#_plot_set',
                                                                                             'modelab/training/board_tables.py'),
+                                               'modelab.training.board_tables._protocol_lines': ( '6_workshop/leaderboard.html#_protocol_lines',
+                                                                                                  'modelab/training/board_tables.py'),
                                                'modelab.training.board_tables._rank_cells': ( '6_workshop/leaderboard.html#_rank_cells',
                                                                                               'modelab/training/board_tables.py'),
                                                'modelab.training.board_tables._rank_lines': ( '6_workshop/leaderboard.html#_rank_lines',

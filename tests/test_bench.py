@@ -226,6 +226,16 @@ def row(name, tv, captured=(8, 6, 7), where="ring", tried=1, reached=(None, 20, 
     return board_row(cell, {digest: part for digest, _ in cell.parts()})
 
 
+def test_the_board_says_what_its_protocols_count():
+    fair = [row(name, (.1, .2, .3)) | {"protocol": "fair"} for name in "ab"]
+    text = board_markdown(fair)
+    assert text.count("Protocol *fair* (this course): a mode is captured if it has at least 50 % of the good samples that a perfect generator has there.") == 1
+    assert "a picture counts only if its classifier is sure. KL is to the set's own shares." in text
+    other = board_markdown([fair[0] | {"protocol": "selfcond"}])
+    assert "Protocol *selfcond*" in other and "at least one good sample. A point" in other and "every picture counts. KL is to equal shares." in other
+    assert "Protocol *" not in board_markdown([fair[0] | {"n_modes": None}])
+
+
 def test_tables_say_what_is_told_apart():
     best, worse = row("good", (.2, .3, .4), tried=8), row("worse | so", (.3, .4, .51), captured=(1, 1, 1))
     text = board_markdown([worse, best])

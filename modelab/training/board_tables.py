@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.plotting import axes, FAKE, MISSING, Picture, REAL
 from ..core.statistics import Interval, interval
+from ..evaluation.protocols import PROTOCOLS
 
 # %% auto #0
 __all__ = ['NOISE_COLUMNS', 'NOISE_NOTE', 'BOARD_NOTE', 'BOARD_HEAD', 'BOARD_COLUMNS', 'RANK_HEAD', 'order_rows', 'tv_by_seed',
@@ -116,8 +117,8 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
                    pictures: Mapping[str, tuple[str, str]] | None = None,  # of a set: file, text
                    ) -> str:
     "The board as Markdown: a table per set, with what a perfect generator and noise score."
-    lines = [f"# {title}", "", BOARD_NOTE, *_tuning_lines(rows), *_rank_lines(rows),
-             *_noise_lines(rows)]
+    lines = [f"# {title}", "", BOARD_NOTE, *_protocol_lines(rows), *_tuning_lines(rows),
+             *_rank_lines(rows), *_noise_lines(rows)]
     for name, own in order_rows(rows):
         n = own[0]["n_modes"]
         head = f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}"
@@ -129,6 +130,21 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard",
             file, text = pictures[name]
             lines += ["", f"![{text}]({file})"]
     return "\n".join(lines) + "\n"
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #4ff2e9e8
+def _protocol_lines(rows: Sequence[dict]) -> list[str]:
+    "What each protocol of the board counts; nothing for sets without modes."
+    lines = []
+    for p in (PROTOCOLS[k] for k in dict.fromkeys(r["protocol"] for r in rows if r["n_modes"])):
+        enough = f"{100 * p.least:g} % of the good samples that a perfect generator has there" \
+            if p.least else "one good sample"
+        pictures = "a picture counts only if its classifier is sure" if p.sure \
+            else "every picture counts"
+        shares = "the set's own shares" if p.reference == "own" else "equal shares"
+        lines += ["", f"Protocol *{p.name}* ({p.source}): a mode is captured if it has at least "
+                  f"{enough}. A point is good within {p.within:g} standard deviations of its mode; "
+                  f"{pictures}. KL is to {shares}."]
+    return lines
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #bb99168b
 def _tuning_lines(rows: Sequence[dict]) -> list[str]:
