@@ -75,3 +75,12 @@ def test_a_new_row_is_cut(tmp_path):
     file.write_text(json.dumps({"torch": torch.__version__, "part": [row]}))
     rows.cut_file(file)
     assert rows.known(file, "part")["a"] == kept
+
+
+def test_the_readme_says_what_each_script_costs():
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    told = {}
+    for names, costs in re.findall(r"^\| ((?:`\w+\.py`(?:, )?)+) \| .* \| ([^|]+) \|$", text, re.M):
+        told |= dict(zip(re.findall(r"`(\w+)\.py`", names), costs.split("; "), strict=True))
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} - told.keys() == {"rows", "attributes"}
+    assert all(re.match(r"not measured$|(at least )?\d+", cost) for cost in told.values()), told
