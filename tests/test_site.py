@@ -178,8 +178,10 @@ def test_every_chapter_page_has_its_badges_once_there_is_a_repository(repository
 
 
 def test_the_citation_names_the_version():
-    said = (ROOT / "CITATION.cff").read_text("utf-8")
-    assert f"\nversion: {copies.settings()['version']}\n" in said
+    said, (version, released) = (ROOT / "CITATION.cff").read_text("utf-8"), re.search(
+        r"^## (\d\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M).groups()  # the last one
+    assert version == copies.settings()["version"] and f'\nversion: {version}\ndate-released: "{released}"\n' in said
+    assert ("repository-code:" in said) == bool(copies.settings()["repository"])
 
 
 def test_the_built_pages_are_small_and_their_links_lead_somewhere(built):
