@@ -323,6 +323,7 @@ NAMES = {
     'Growth': 'networks.growing',
     'GrowthPlan': 'networks.growing',
     'HALF_WIDTH': 'evaluation.compare',
+    'HELD_BYTES': 'data.examples',
     'HE_GAIN': 'networks.layers',
     'Head': 'data.image_files',
     'HeldExamples': 'data.examples',

@@ -248,7 +248,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.mnist.idx_files": "works on files; test_modes",
     **{f"data.{name}": "works on files; test_readers" for name in
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
-    "data.examples": "takes whatever a user holds, and refuses it by name; test_labelled",
+    "data.examples": "takes whatever a user holds, and refuses it by name; test_held",
     "data.mixed_tables": "takes tables that HexaGAN has checked; test_tabular",
     "methods.tabular_estimator": "an estimator of scikit-learn, with its own checks; test_tabular",
     **{f"methods.{name}": "what HexaGAN is made of; test_tabular" for name in

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.examples import check_beside
 from ..data.labels import LabelSet
 from ..data.rows import first_few
 from .attributes import (attribute_table, AttributeTable, check_pairs,
@@ -40,10 +41,8 @@ class Annotations:
         "Refuse what does not fit the sets of an audit."
         for name, part in (("attributes", "reference"), ("sample_attributes", "samples"),
                            ("sample_labels", "samples"), ("holdout_labels", "holdout")):
-            value, n = getattr(self, name), len(sources[part])
-            if value is not None and len(value) != n:
-                raise ValueError(f"{name}: expected {n} rows, one per example of {part}, "
-                                 f"got {len(value)}")
+            if getattr(self, name) is not None:
+                check_beside(name, getattr(self, name), part, sources[part])
         if self.attributes is None and self.sample_attributes is not None:
             raise ValueError("sample_attributes: give attributes of the reference, too")
         if labels is None and self.sample_labels is not None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
 from ..core.statistics import wilson_interval
+from ..data.examples import check_columns, known_classes
 from .annotations import (alarmed_rows, Annotations, attributes_of,
                                             conditions_of, smallest_unlike)
 from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
@@ -401,6 +402,15 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
 # %% ../../nbs/4_evidence/02_audit.ipynb #8511e429
 LEAST_ROWS = 2 * AUDIT_NEIGHBOURS  # examples of each set
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #c2aa0a93
+def _classes_of(sources: dict[str, Any], labels: Tensor | None,
+                annotations: Annotations) -> Tensor | None:
+    "The classes of the reference, given or its own; refuses what does not fit the sets."
+    check_columns(**sources)
+    labels, _ = known_classes(sources["reference"], labels)
+    annotations.check(sources, labels)
+    return labels
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
 @checked
 def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)],  # what is made
@@ -413,9 +423,10 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
-          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations(),
-          ) -> Report:
+          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations()) -> Report:
     """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
+
+    Sets: see `held_examples`. Labels within the reference are used, those of others are not.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
@@ -423,6 +434,6 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
-    annotations.check(sources, labels)
+    labels = _classes_of(sources, labels, annotations)
     data = read_data(sources, own, features, most, generator, memory)
     return _report(data, labels, annotations, level, transformed, generator)

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.readers import index_parts
+from ..data.examples import _held, HeldExamples
+from ..data.matching import _unlike_units
+from ..data.readers import index_parts, SampleFile
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import FeatureRows, thin_rows
 from .missing import space_name, value_space
@@ -152,6 +154,15 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
             "junk and timidity holds only if they are few."
             for said, rows in same.items() if rows.any()]
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #0b4e2a86
+def _note_on_ranges(data: AuditData) -> list[str]:
+    "A sentence if what was read from a loader or a Dataset is on another scale than the rest."
+    known = {name: x for name, x in data.sources.items() if data.own_holdout or name != "holdout"}
+    if not any(isinstance(x, HeldExamples) for x in known.values()):
+        return []
+    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
+                          for name, x in known.items()])
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #99cfd075
 def notes_of(data: AuditData,
              as_trained: Tensor,  # which held-out examples equal a training example
@@ -160,7 +171,7 @@ def notes_of(data: AuditData,
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
     leaks = data.own_holdout and not equal["holdout"]
-    found = _leaks(as_trained, as_unseen) if leaks else []
+    found = _note_on_ranges(data) + (_leaks(as_trained, as_unseen) if leaks else [])
     found += [f"{name}: {note}" for name, source in data.sources.items()
               if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]

@@ -343,7 +343,7 @@ def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #16f8da77
 @checked
-def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes, or a `SampleFile`
+def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
@@ -355,6 +355,8 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             generator: torch.Generator | None = None,
             memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Comparison:  # bytes of one read
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
+
+    Sets: see `held_examples`; labels within them are not used.
 
     >>> real, a, b = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
     >>> compare(a, b, real, rounds=99).status, compare(a, b[b[:, 0] < 0], real, rounds=999).status

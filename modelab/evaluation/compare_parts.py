@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
+from ..data.examples import check_columns
 from .copying import count_equal, FeatureRows
 from .missing import space_name, value_space
 from .neighbours import exact_squared_distances, row_blocks
@@ -96,6 +97,7 @@ def compared_features(given: dict[str, Any],  # tensors or files
                       rows: dict[str, Tensor], features: Callable | None,
                       memory: int) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of the rows of all sets, read in parts and checked."
+    check_columns(**given)
     space, read = ((space_name(features), features) if features is not None
                    else value_space(given["reference"], rows["reference"]))
     found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_int
+from ..core.checks import check_batch, check_int, is_bytes
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
+from ..data.examples import held_examples, HeldExamples
 from ..data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
                                   show_parts)
 from .neighbours import MAX_BYTES
@@ -133,7 +134,8 @@ class FeatureRows:
                 raise ValueError(f"features: expected {len(part)} rows, one per example of "
                                  f"{self.name}, got {len(values)}")
             return flat_rows(values)
-        return join_parts(map(of, index_parts(self.source, rows, self.max_bytes)), len(rows))
+        parts = index_parts(self.source, rows, self.max_bytes)
+        return join_parts(map(of, show_parts(parts, "computing features")), len(rows))
 
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
@@ -197,12 +199,24 @@ def birthday_test(samples: Annotated[Tensor, Samples("samples *event", 2)],
 # %% ../../nbs/4_evidence/02_audit.ipynb #49fd7e5e
 @dataclass(frozen=True)
 class ExampleSource(Samples):
-    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+    "Marks a tensor, an array, or what `held_examples` reads; bytes of pictures become [0, 1]."
 
     def check(self, name: str, value: Any) -> Any:
-        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        "`value` as a tensor on the CPU, or as rows of which the first were checked."
+        value = held_examples(value, name)
         if isinstance(value, SampleFile):  # the others are checked when they are read
+            if self.scaled and isinstance(value, HeldExamples) and is_bytes(value.take([0])):
+                raise TypeError(f"{name}: expected floats on the scale on which the generator "
+                                f"works, got bytes from a {value.kind}; let it give "
+                                "x.float() / 127.5 - 1")
             check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
             return value
+        if self.scaled:
+            return super().check(name, value)
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
         return check_batch(name, value, least=self.least).detach().cpu()
+
+    def convert(self, value: Any) -> Any:
+        "`value` as a floating tensor or as rows, unchecked."
+        value = held_examples(value, self.axes.split()[0])
+        return value if isinstance(value, SampleFile) else Samples.convert(self, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from ..core.plotting import axes, image_grid, Picture
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Labels, Real, Texts, Whole
 from ..core.statistics import wilson_interval
-from ..data.readers import index_parts
+from ..data.examples import check_columns, known_classes
+from ..data.readers import index_parts, SampleFile
 from .attributes import p_text
 from .copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
                                         nearest_others, refuse_known)
@@ -225,7 +227,7 @@ class Missing:
     copies: int = 0  # samples that equal a real example, value by value
     masses: list[np.ndarray] = field(repr=False, compare=False, default_factory=list)
     space: str = ""  # what distances were taken in
-    usual: float | None = None  # half of the held-out examples have a sample so near
+    middle: Callable[[], float] | None = field(repr=False, compare=False, default=None)
     where: dict[str, Tensor] = field(repr=False, compare=False, default_factory=dict)  # the map
 
     def __repr__(self) -> str:
@@ -238,6 +240,13 @@ class Missing:
                 "there are too few examples to be sure to see the loss of any group")
         return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
                 f"were {sizes}")
+
+    @property
+    def usual(self) -> float | None:
+        "Half of the held-out examples have a sample so near; computed at the first call."
+        if self.middle is not None and "_usual" not in self.__dict__:
+            object.__setattr__(self, "_usual", self.middle())
+        return self.__dict__.get("_usual")
 
     def __len__(self) -> int:
         "How many groups are missing."
@@ -425,9 +434,14 @@ def _check_names_and_rounds(names: tuple[str, ...] | None, n: int, rounds: int,
         raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
                          f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
 
+# %% ../../nbs/4_evidence/03_missing.ipynb #5ec54051
+def _file_names(source: Any) -> tuple[str, ...]:
+    "The names of the files that hold the examples; none for a tensor or a table."
+    return tuple(source.names or ()) if isinstance(source, SampleFile) else ()
+
 # %% ../../nbs/4_evidence/03_missing.ipynb #fae1ef3b
 @checked
-def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # or a `SampleFile`
+def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
@@ -440,16 +454,27 @@ def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # 
             memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Missing:  # bytes of one read
     """Groups of real examples that the samples come near too seldom, each with an exact p.
 
+    Sets: see `held_examples`. Labels and file names within the reference name the groups.
+
     >>> g = torch.Generator().manual_seed(0)
     >>> real, unseen = torch.randn(2, 300, 2, generator=g)
     >>> len(missing(unseen[unseen[:, 0] < 1], real))
     1
     """
     _check_names_and_rounds(names, len(reference), rounds, level)
-    generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
-    given |= {} if holdout is None else {"holdout": holdout}
-    return missing_groups(given, features, labels, names or (), level, most, rounds, generator,
-                          memory=memory)
+    given = {"samples": samples, "reference": reference, "holdout": holdout}
+    return _named_groups(given, names, labels, features=features, level=level, most=most,
+                         rounds=rounds, generator=generator, memory=memory)
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #ff55fbee
+def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: Tensor | None,
+                  generator: torch.Generator | None, **options: Any) -> Missing:
+    "The missing groups, with the names of their files and classes."
+    given = {name: x for name, x in given.items() if x is not None}
+    labels, words = known_classes(given["reference"], labels)
+    found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
+                           generator=generator_or_default(generator), **options)
+    return found.with_class_names(words)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #ce3b6349
 def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,
@@ -457,6 +482,7 @@ def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: 
                    generator: torch.Generator, new: bool = True,
                    memory: int = MAX_BYTES) -> Missing:
     "What `missing` finds among sets that were checked."
+    check_columns(**given)
     sets = _read(given, features, most, generator, memory)
     for name in ("reference", "samples") if new and "holdout" in given else ():
         refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
@@ -478,6 +504,11 @@ def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
         found += int((mine == theirs).all(1).sum())
     return found
 
+# %% ../../nbs/4_evidence/03_missing.ipynb #75e6a9e6
+def _middle_distance(holdout: Tensor, samples: Tensor) -> float:
+    "The median distance from held-out examples to the nearest sample."
+    return float(nearest_k(holdout, samples)[0][:, 0].median())
+
 # %% ../../nbs/4_evidence/03_missing.ipynb #136c0981
 def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tuple[str, ...],
             level: float, rounds: int, generator: torch.Generator, count: bool) -> Missing:
@@ -488,7 +519,7 @@ def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tu
     groups = [group for group in groups if group.samples_share < group.share]
     sizes = {name: len(x[name]) for name in ("samples", "reference", "holdout")}
     others = [p for p, _, _ in found if p > level]
-    usual = float(nearest_k(x["holdout"], x["samples"])[0][:, 0].median())
+    middle = partial(_middle_distance, x["holdout"], x["samples"])
     return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes,
-                   _count_copies(sets, given) if count else 0, masses, sets.space, usual,
+                   _count_copies(sets, given) if count else 0, masses, sets.space, middle,
                    _map_of(sets) if groups else {})

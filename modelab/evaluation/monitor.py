@@ -25,7 +25,9 @@ from ..core.plotting import ACCENT, axes, FAKE, Picture
 from ..core.randomness import _own_randomness
 from ..core.seeding import derive_seed
 from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
-                                     Samples, Whole)
+                                     Whole)
+from ..data.readers import index_parts
+from .copying import ExampleSource
 from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from .neighbours import MAX_BYTES
@@ -75,7 +77,7 @@ class CollapseAlarm(RuntimeError):
         self.look = look
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #2fa5c35c
-_Reference = Annotated[Tensor, Samples("reference *event", 40, scaled=True)]
+_Reference = Annotated[Tensor, ExampleSource("reference *event", 40, scaled=True)]
 _Half = Annotated[float, Real(0., .5, above=0.)]
 _Hook = Annotated[Callable, Function()] | None
 
@@ -86,7 +88,9 @@ class Monitor:
     Every `every` steps it draws `n` samples, and counts how many fall into each group of the
     reference, and how many are junk, repeats of each other, or copies. A look alarms if a settled
     group gets less than a quarter of its share, or a rate is above its best level plus `margin`.
-    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent.
+    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent. The
+    reference: see `held_examples`; labels within it make groups. Pictures of a folder are in
+    [0, 1], and bytes are refused, because its scale must be that of the samples.
 
     >>> G, x = torch.nn.Linear(8, 8), torch.randn(500, 8)
     >>> monitor = Monitor(x, sampler=lambda n: G(torch.randn(n, 8)), every=100, n=200)
@@ -136,7 +140,7 @@ class Monitor:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()  # or an error: it cannot be written to
             axes()  # loads the plotting packages now, not within the first look
-        self.ends = [float(end) for end in reference.aminmax()]
+        self.ends = _ends(reference)
         self.looks: list[Look] = []
         self.alarms: list[Look] = []  # looks that alarmed, also before a roll back
         self.checkpoints: list[tuple[int, Path]] = []
@@ -480,6 +484,13 @@ def _modules(networks: Any) -> tuple[torch.nn.Module, ...]:
     "The networks of `eval_of`, one or several."
     nets = [networks] if isinstance(networks, torch.nn.Module) else list(networks)
     return tuple(InstanceOf(torch.nn.Module).check("eval_of", net) for net in nets)
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #86454a1a
+def _ends(reference: Any) -> list[float]:
+    "The least and the greatest value."
+    parts = index_parts(reference, torch.arange(len(reference)))
+    ends = torch.stack([torch.stack(reference[part].aminmax()) for part in parts])
+    return [float(ends[:, 0].min()), float(ends[:, 1].max())]
 
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #23270d35

@@ -5,6 +5,7 @@
 # %% ../../nbs/4_evidence/06_monitor.ipynb #9704e564
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import derive_seed
+from ..data.examples import known_classes
 from .copying import nearest_k, nearest_others, thin_rows
 from .feature_networks import feature_network
 from .missing import feature_space
@@ -68,7 +70,7 @@ class Yardstick:
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
         space = feature_network(features) if isinstance(features, (str, Path)) else features
-        most = min(5000, max(200, max_bytes // (64 * reference[0].numel())))
+        most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
         first = thin_rows(len(reference), most, g)[:most if space is None else 2]
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
@@ -76,9 +78,11 @@ class Yardstick:
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
         for rows, part in zip(self.rows.split(1000), kept.split(1000)):
             rows.copy_(self.features(reference[part]))
+        labels, words = known_classes(reference, labels)
         labels = None if labels is None else labels[kept]
         fit = max(2, min(groups, len(kept) // 20, n // 25))
         self.names, self.group = _grouped(self.rows, labels, fit, seed)
+        self.names = [words[g] for g in self.names] if words else self.names
         self.shares = torch.bincount(self.group, minlength=len(self.names)) / len(kept)
         self._distances(g)
         self._examples(reference, kept)

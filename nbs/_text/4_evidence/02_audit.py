@@ -30,6 +30,7 @@ from torch import Tensor
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
 from modelab.core.statistics import wilson_interval
+from modelab.data.examples import check_columns, known_classes
 from modelab.evaluation.annotations import (alarmed_rows, Annotations, attributes_of,
                                             conditions_of, smallest_unlike)
 from modelab.evaluation.audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
@@ -84,7 +85,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelab.data.readers import index_parts
+from modelab.data.examples import _held, HeldExamples
+from modelab.data.matching import _unlike_units
+from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import FeatureRows, thin_rows
 from modelab.evaluation.missing import space_name, value_space
@@ -105,9 +108,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_int
+from modelab.core.checks import check_batch, check_int, is_bytes
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
+from modelab.data.examples import held_examples, HeldExamples
 from modelab.data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
                                   show_parts)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -125,6 +129,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modelab.data.examples import check_beside
 from modelab.data.labels import LabelSet
 from modelab.data.rows import first_few
 from modelab.evaluation.attributes import (attribute_table, AttributeTable, check_pairs,
@@ -381,7 +386,8 @@ def computed(self: FeatureRows, rows: Tensor) -> Tensor:
             raise ValueError(f"features: expected {len(part)} rows, one per example of "
                              f"{self.name}, got {len(values)}")
         return flat_rows(values)
-    return join_parts(map(of, index_parts(self.source, rows, self.max_bytes)), len(rows))
+    parts = index_parts(self.source, rows, self.max_bytes)
+    return join_parts(map(of, show_parts(parts, "computing features")), len(rows))
 
 
 # %%
@@ -1646,21 +1652,40 @@ for level in (.01, .05, .1, .3, .6):
 # ### What is looked at
 # From here to [three reports](#Three-reports), the code reads files, takes features, matches labels, and collects the examples of a report. You may skip it at a first reading.
 #
-# Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. `ExampleSource` marks an argument that may be any of these.
+# Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. A `DataLoader`, a `Dataset`, a table of pandas, an iterator of batches and a path become such rows, too: `held_examples` ([6.11](../6_workshop/11_pictures.ipynb#What-you-hold-in-memory)) reads each of them once. `ExampleSource` marks an argument that may be any of these. Where the scale of the values matters (`scaled`), bytes are refused.
 
 # %%
 #| export evaluation.copying
 @dataclass(frozen=True)
 class ExampleSource(Samples):
-    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+    "Marks a tensor, an array, or what `held_examples` reads; bytes of pictures become [0, 1]."
 
     def check(self, name: str, value: Any) -> Any:
-        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        "`value` as a tensor on the CPU, or as rows of which the first were checked."
+        value = held_examples(value, name)
         if isinstance(value, SampleFile):  # the others are checked when they are read
+            if self.scaled and isinstance(value, HeldExamples) and is_bytes(value.take([0])):
+                raise TypeError(f"{name}: expected floats on the scale on which the generator "
+                                f"works, got bytes from a {value.kind}; let it give "
+                                "x.float() / 127.5 - 1")
             check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
             return value
+        if self.scaled:
+            return super().check(name, value)
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
         return check_batch(name, value, least=self.least).detach().cpu()
+
+
+# %% [markdown]
+# Without checks, the same is read.
+
+# %%
+#| export evaluation.copying
+@patch
+def convert(self: ExampleSource, value: Any) -> Any:
+    "`value` as a floating tensor or as rows, unchecked."
+    value = held_examples(value, self.axes.split()[0])
+    return value if isinstance(value, SampleFile) else Samples.convert(self, value)
 
 
 # %% [markdown]
@@ -1821,10 +1846,8 @@ class Annotations:
         "Refuse what does not fit the sets of an audit."
         for name, part in (("attributes", "reference"), ("sample_attributes", "samples"),
                            ("sample_labels", "samples"), ("holdout_labels", "holdout")):
-            value, n = getattr(self, name), len(sources[part])
-            if value is not None and len(value) != n:
-                raise ValueError(f"{name}: expected {n} rows, one per example of {part}, "
-                                 f"got {len(value)}")
+            if getattr(self, name) is not None:
+                check_beside(name, getattr(self, name), part, sources[part])
         if self.attributes is None and self.sample_attributes is not None:
             raise ValueError("sample_attributes: give attributes of the reference, too")
         if labels is None and self.sample_labels is not None:
@@ -2101,6 +2124,20 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
 
 
 # %% [markdown]
+# Bytes of a `Dataset` are in [0, 1] when they are read, and many generators work in [-1, 1]. A note says if the ranges differ.
+
+# %%
+#| export evaluation.audit_sources
+def _note_on_ranges(data: AuditData) -> list[str]:
+    "A sentence if what was read from a loader or a Dataset is on another scale than the rest."
+    known = {name: x for name, x in data.sources.items() if data.own_holdout or name != "holdout"}
+    if not any(isinstance(x, HeldExamples) for x in known.values()):
+        return []
+    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
+                          for name, x in known.items()])
+
+
+# %% [markdown]
 # `notes_of` collects the notes.
 
 # %%
@@ -2112,7 +2149,7 @@ def notes_of(data: AuditData,
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
     leaks = data.own_holdout and not equal["holdout"]
-    found = _leaks(as_trained, as_unseen) if leaks else []
+    found = _note_on_ranges(data) + (_leaks(as_trained, as_unseen) if leaks else [])
     found += [f"{name}: {note}" for name, source in data.sources.items()
               if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]
@@ -2739,6 +2776,20 @@ LEAST_ROWS = 2 * AUDIT_NEIGHBOURS  # examples of each set
 
 
 # %% [markdown]
+# Labels that come with the reference are its classes. Two tables must have the same columns.
+
+# %%
+#| export
+def _classes_of(sources: dict[str, Any], labels: Tensor | None,
+                annotations: Annotations) -> Tensor | None:
+    "The classes of the reference, given or its own; refuses what does not fit the sets."
+    check_columns(**sources)
+    labels, _ = known_classes(sources["reference"], labels)
+    annotations.check(sources, labels)
+    return labels
+
+
+# %% [markdown]
 # A p-value of shuffled labels cannot be smaller than one by the number of shuffles. So a level below .02 needs more shuffles than 999: `20 / level`, which take longer; .001 is the smallest that is taken. Without `holdout`, half of the reference serves as held-out data (at most `most` examples), which costs power. Without `features`, distances are those of the values, in at most 64 directions and the distance from them. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
 
 # %%
@@ -2754,9 +2805,10 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
-          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations(),
-          ) -> Report:
+          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations()) -> Report:
     """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
+
+    Sets: see `held_examples`. Labels within the reference are used, those of others are not.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
@@ -2764,7 +2816,7 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
-    annotations.check(sources, labels)
+    labels = _classes_of(sources, labels, annotations)
     data = read_data(sources, own, features, most, generator, memory)
     return _report(data, labels, annotations, level, transformed, generator)
 
@@ -3349,6 +3401,17 @@ torch.manual_seed(0)
 report = audit(torch.randn(400, 3, 8, 8), torch.randn(500, 3, 8, 8), torch.randn(400, 3, 8, 8))
 assert report.sound
 report.sound, report.status, report.verdict
+
+# %% [markdown]
+# What you train on is perhaps a `DataLoader`. Give it as it is; the same holds for a `Dataset`, a table of pandas and a path ([6.11](../6_workshop/11_pictures.ipynb#What-you-hold-in-memory)). It is read once. Its labels become the classes of the report, and training goes on with the random numbers that it would have had.
+
+# %%
+from torch.utils.data import DataLoader, TensorDataset
+
+pairs = TensorDataset(torch.randn(500, 3, 8, 8), torch.arange(500) % 3)
+report = audit(torch.randn(400, 3, 8, 8), DataLoader(pairs, batch_size=64, shuffle=True))
+assert report.sound and list(report.classes) == ["0", "1", "2"]
+report.notes[-1]
 
 # %% [markdown]
 # ## Exercises

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -34,7 +35,8 @@ from modelab.core.plotting import axes, image_grid, Picture
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Labels, Real, Texts, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.data.readers import index_parts
+from modelab.data.examples import check_columns, known_classes
+from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.attributes import p_text
 from modelab.evaluation.copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
                                         nearest_others, refuse_known)
@@ -726,7 +728,7 @@ class Missing:
     copies: int = 0  # samples that equal a real example, value by value
     masses: list[np.ndarray] = field(repr=False, compare=False, default_factory=list)
     space: str = ""  # what distances were taken in
-    usual: float | None = None  # half of the held-out examples have a sample so near
+    middle: Callable[[], float] | None = field(repr=False, compare=False, default=None)
     where: dict[str, Tensor] = field(repr=False, compare=False, default_factory=dict)  # the map
 
     def __repr__(self) -> str:
@@ -739,6 +741,19 @@ class Missing:
                 "there are too few examples to be sure to see the loss of any group")
         return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
                 f"were {sizes}")
+
+
+# %% [markdown]
+# To read the distances of a group, one needs a usual distance. It costs another search, so it is computed when it is asked for.
+
+# %%
+#| export
+@patch(as_prop=True)
+def usual(self: Missing) -> float | None:
+    "Half of the held-out examples have a sample so near; computed at the first call."
+    if self.middle is not None and "_usual" not in self.__dict__:
+        object.__setattr__(self, "_usual", self.middle())
+    return self.__dict__.get("_usual")
 
 
 # %% [markdown]
@@ -1046,12 +1061,22 @@ def _check_names_and_rounds(names: tuple[str, ...] | None, n: int, rounds: int,
 
 
 # %% [markdown]
+# Files have names.
+
+# %%
+#| export
+def _file_names(source: Any) -> tuple[str, ...]:
+    "The names of the files that hold the examples; none for a tensor or a table."
+    return tuple(source.names or ()) if isinstance(source, SampleFile) else ()
+
+
+# %% [markdown]
 # The whole in one call:
 
 # %%
 #| export
 @checked
-def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # or a `SampleFile`
+def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
@@ -1064,16 +1089,32 @@ def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # 
             memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Missing:  # bytes of one read
     """Groups of real examples that the samples come near too seldom, each with an exact p.
 
+    Sets: see `held_examples`. Labels and file names within the reference name the groups.
+
     >>> g = torch.Generator().manual_seed(0)
     >>> real, unseen = torch.randn(2, 300, 2, generator=g)
     >>> len(missing(unseen[unseen[:, 0] < 1], real))
     1
     """
     _check_names_and_rounds(names, len(reference), rounds, level)
-    generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
-    given |= {} if holdout is None else {"holdout": holdout}
-    return missing_groups(given, features, labels, names or (), level, most, rounds, generator,
-                          memory=memory)
+    given = {"samples": samples, "reference": reference, "holdout": holdout}
+    return _named_groups(given, names, labels, features=features, level=level, most=most,
+                         rounds=rounds, generator=generator, memory=memory)
+
+
+# %% [markdown]
+# Names and labels of the groups are given, or come with the reference.
+
+# %%
+#| export
+def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: Tensor | None,
+                  generator: torch.Generator | None, **options: Any) -> Missing:
+    "The missing groups, with the names of their files and classes."
+    given = {name: x for name, x in given.items() if x is not None}
+    labels, words = known_classes(given["reference"], labels)
+    found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
+                           generator=generator_or_default(generator), **options)
+    return found.with_class_names(words)
 
 
 # %% [markdown]
@@ -1086,6 +1127,7 @@ def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: 
                    generator: torch.Generator, new: bool = True,
                    memory: int = MAX_BYTES) -> Missing:
     "What `missing` finds among sets that were checked."
+    check_columns(**given)
     sets = _read(given, features, most, generator, memory)
     for name in ("reference", "samples") if new and "holdout" in given else ():
         refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
@@ -1114,6 +1156,16 @@ def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
 
 
 # %% [markdown]
+# The usual distance is that of a held-out example to its nearest sample.
+
+# %%
+#| export
+def _middle_distance(holdout: Tensor, samples: Tensor) -> float:
+    "The median distance from held-out examples to the nearest sample."
+    return float(nearest_k(holdout, samples)[0][:, 0].median())
+
+
+# %% [markdown]
 # The search reports the groups with $p$ at most the level. A group that gets its share of the samples after all is not reported. This can only lower the rate of false groups.
 
 # %%
@@ -1127,9 +1179,9 @@ def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tu
     groups = [group for group in groups if group.samples_share < group.share]
     sizes = {name: len(x[name]) for name in ("samples", "reference", "holdout")}
     others = [p for p, _, _ in found if p > level]
-    usual = float(nearest_k(x["holdout"], x["samples"])[0][:, 0].median())
+    middle = partial(_middle_distance, x["holdout"], x["samples"])
     return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes,
-                   _count_copies(sets, given) if count else 0, masses, sets.space, usual,
+                   _count_copies(sets, given) if count else 0, masses, sets.space, middle,
                    _map_of(sets) if groups else {})
 
 
@@ -1728,7 +1780,7 @@ far.tolist(), twos_and_fours.usual
 
 # %% [markdown]
 # ## In your own code
-# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place.
+# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb#In-your-own-code). Labels of the reference then name the groups.
 
 # %%
 from modelab import missing

@@ -90,6 +90,7 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
+from modelab.data.examples import check_columns
 from modelab.evaluation.copying import count_equal, FeatureRows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
@@ -902,6 +903,7 @@ def compared_features(given: dict[str, Any],  # tensors or files
                       rows: dict[str, Tensor], features: Callable | None,
                       memory: int) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of the rows of all sets, read in parts and checked."
+    check_columns(**given)
     space, read = ((space_name(features), features) if features is not None
                    else value_space(given["reference"], rows["reference"]))
     found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]
@@ -1024,7 +1026,7 @@ def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float
 # %%
 #| export
 @checked
-def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes, or a `SampleFile`
+def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
@@ -1036,6 +1038,8 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             generator: torch.Generator | None = None,
             memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Comparison:  # bytes of one read
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
+
+    Sets: see `held_examples`; labels within them are not used.
 
     >>> real, a, b = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
     >>> compare(a, b, real, rounds=99).status, compare(a, b[b[:, 0] < 0], real, rounds=999).status
@@ -1968,7 +1972,7 @@ status
 
 # %% [markdown]
 # ## In your own code
-# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall.
+# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb#In-your-own-code).
 
 # %%
 torch.manual_seed(0)

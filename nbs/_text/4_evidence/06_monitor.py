@@ -39,7 +39,9 @@ from modelab.core.plotting import ACCENT, axes, FAKE, Picture
 from modelab.core.randomness import _own_randomness
 from modelab.core.seeding import derive_seed
 from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
-                                     Samples, Whole)
+                                     Whole)
+from modelab.data.readers import index_parts
+from modelab.evaluation.copying import ExampleSource
 from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -75,6 +77,7 @@ import numpy as np
 "What a reference fixes before training: features, groups, and the distances that count."
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,7 @@ import torch
 from torch import Tensor
 
 from modelab.core.seeding import derive_seed
+from modelab.data.examples import known_classes
 from modelab.evaluation.copying import nearest_k, nearest_others, thin_rows
 from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.missing import feature_space
@@ -620,7 +624,7 @@ class Yardstick:
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
         space = feature_network(features) if isinstance(features, (str, Path)) else features
-        most = min(5000, max(200, max_bytes // (64 * reference[0].numel())))
+        most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
         first = thin_rows(len(reference), most, g)[:most if space is None else 2]
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
@@ -628,9 +632,11 @@ class Yardstick:
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
         for rows, part in zip(self.rows.split(1000), kept.split(1000)):
             rows.copy_(self.features(reference[part]))
+        labels, words = known_classes(reference, labels)
         labels = None if labels is None else labels[kept]
         fit = max(2, min(groups, len(kept) // 20, n // 25))
         self.names, self.group = _grouped(self.rows, labels, fit, seed)
+        self.names = [words[g] for g in self.names] if words else self.names
         self.shares = torch.bincount(self.group, minlength=len(self.names)) / len(kept)
         self._distances(g)
         self._examples(reference, kept)
@@ -865,7 +871,7 @@ class CollapseAlarm(RuntimeError):
 
 # %%
 #| export
-_Reference = Annotated[Tensor, Samples("reference *event", 40, scaled=True)]
+_Reference = Annotated[Tensor, ExampleSource("reference *event", 40, scaled=True)]
 _Half = Annotated[float, Real(0., .5, above=0.)]
 _Hook = Annotated[Callable, Function()] | None
 
@@ -881,7 +887,9 @@ class Monitor:
     Every `every` steps it draws `n` samples, and counts how many fall into each group of the
     reference, and how many are junk, repeats of each other, or copies. A look alarms if a settled
     group gets less than a quarter of its share, or a rate is above its best level plus `margin`.
-    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent.
+    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent. The
+    reference: see `held_examples`; labels within it make groups. Pictures of a folder are in
+    [0, 1], and bytes are refused, because its scale must be that of the samples.
 
     >>> G, x = torch.nn.Linear(8, 8), torch.randn(500, 8)
     >>> monitor = Monitor(x, sampler=lambda n: G(torch.randn(n, 8)), every=100, n=200)
@@ -941,6 +949,18 @@ def _modules(networks: Any) -> tuple[torch.nn.Module, ...]:
 
 
 # %% [markdown]
+# The least and the greatest value of the reference set the scale of its pictures. A reference that is larger than memory is read in parts.
+
+# %%
+#| export
+def _ends(reference: Any) -> list[float]:
+    "The least and the greatest value."
+    parts = index_parts(reference, torch.arange(len(reference)))
+    ends = torch.stack([torch.stack(reference[part].aminmax()) for part in parts])
+    return [float(ends[:, 0].min()), float(ends[:, 1].max())]
+
+
+# %% [markdown]
 # Options that cannot work are refused before training. The sampler is called first at the first look; what it returns is checked there, and at every look.
 
 # %%
@@ -956,7 +976,7 @@ def _begin(self: Monitor, reference: Tensor) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=self.folder).close()  # or an error: it cannot be written to
         axes()  # loads the plotting packages now, not within the first look
-    self.ends = [float(end) for end in reference.aminmax()]
+    self.ends = _ends(reference)
     self.looks: list[Look] = []
     self.alarms: list[Look] = []  # looks that alarmed, also before a roll back
     self.checkpoints: list[tuple[int, Path]] = []
@@ -2152,7 +2172,7 @@ take_out(20, 500)[1]
 
 # %% [markdown]
 # ## In your own code
-# Here `G` is not trained, and the loop does nothing else. So only the first look is made: more would take more than the budget. The samples of this `G` lie close together, therefore the remark about repeats.
+# The reference may be a tensor, or the `DataLoader` that you train with, as for [the audit](02_audit.ipynb#In-your-own-code). Labels in it make the groups. Its values must be on the scale of the samples, so a loader of bytes is refused. Here `G` is not trained, and the loop does nothing else. So only the first look is made: more would take more than the budget. The samples of this `G` lie close together, therefore the remark about repeats.
 
 # %%
 torch.manual_seed(0)

@@ -1149,8 +1149,9 @@ def _pair(name: str, row: Any) -> tuple[Any, Any]:
 #| export data.examples
 def _numbers(name: str, x: Any, kind: str) -> Tensor:
     "An example or a batch as a tensor of bytes or floats."
+    fixed = isinstance(x, np.ndarray) and not x.flags.writeable
     try:
-        x = torch.as_tensor(x).detach().cpu()
+        x = torch.as_tensor(x.copy() if fixed else x).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}: expected tensors from {kind}, got {type(x).__name__}; a Dataset "
                         "of pictures needs transform=ToTensor(), one of Hugging Face "
@@ -1197,7 +1198,7 @@ class _Labels:
 
 # %%
 #| export data.examples
-KEPT_BYTES = 1 << 26
+HELD_BYTES = 1 << 26
 
 
 class _Joined:
@@ -1238,7 +1239,7 @@ def add(self: _Joined, x: Tensor) -> None:
                         f"{x.dtype}")
     self.parts.append(x)
     self.bytes, self.count = self.bytes + x.nbytes, self.count + len(x)
-    if self.bytes > KEPT_BYTES:
+    if self.bytes > HELD_BYTES:
         self.to_disk()
 
 
@@ -1315,8 +1316,9 @@ def _items(name: str, data: Any, kind: str) -> Iterator[Any]:
     try:
         yield from source
     except Exception as error:  # of the user's own code
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        raise ValueError(f"{name}: {kind} failed: {reason}") from error
+        lines = f"{type(error).__name__}: {error}".strip().splitlines()
+        worker = "in DataLoader worker" in lines[0]  # the error itself is at the end
+        raise ValueError(f"{name}: {kind} failed: {lines[-1 if worker else 0][:200]}") from error
 
 
 # %% [markdown]
@@ -1498,23 +1500,36 @@ def held_examples(data: Any,  # a DataLoader, Dataset, iterator of batches, Data
 
 
 # %% [markdown]
-# Labels may also be given beside the data, in their order. They are refused where that order is not known, and where the data have their own.
+# Labels may also be given beside the data, in their order. They are refused where that order is not known.
 
 # %%
 #| export data.examples
-def labels_of(source: Any,  # what `held_examples` gave
-              labels: Tensor | None,  # that the user gave; None: those that came with the examples
-              ) -> Tensor | None:  # (n,) classes
-    "Classes of examples; `ValueError` for labels beside a source that has its own, or no order."
-    held = isinstance(source, HeldExamples)
-    if labels is None:
-        own = getattr(source, "labels", None) if isinstance(source, SampleFile) else None
-        return own if own is not None and own.ndim == 1 else None
-    if held and (source.labels is not None or not source.ordered):
-        why = "which has its own" if source.labels is not None else \
-            "which gives its examples in an order of its own; let it give pairs with labels"
-        raise ValueError(f"labels: expected none beside a {source.kind}, {why}")
-    return labels
+def check_beside(name: str, values: Any, part: str, source: Any) -> None:
+    "`ValueError` for values, one a row, that do not fit a source, or whose order is not known."
+    if len(values) != len(source):
+        raise ValueError(f"{name}: expected {len(source)} rows, one per example of {part}, "
+                         f"got {len(values)}")
+    if isinstance(source, HeldExamples) and not source.ordered:
+        raise ValueError(f"{name}: expected none beside a {source.kind}, which gives its examples "
+                         "in an order of its own; let it give pairs with labels")
+
+
+# %% [markdown]
+# `known_classes` takes the labels that came with the data, if no others are given. Both at once are refused, but for a file: the command line names labels for it.
+
+# %%
+#| export data.examples
+def known_classes(source: Any,  # what `held_examples` gave
+                  labels: Tensor | None,  # that the user gave; None: those beside the examples
+                  ) -> tuple[Tensor | None, list[str] | None]:  # (n,), and the names of words
+    "Classes of examples, or None, and their names if these came with the examples."
+    own = source.labels if isinstance(source, SampleFile) else None
+    if labels is not None:
+        if own is not None and isinstance(source, HeldExamples):
+            raise ValueError(f"labels: expected none beside a {source.kind}, which has its own")
+        check_beside("labels", labels, "reference", source)
+        return labels, None
+    return (None, None) if own is None or own.ndim != 1 else (own, source.label_names)
 
 
 # %% [markdown]
@@ -1524,12 +1539,14 @@ def labels_of(source: Any,  # what `held_examples` gave
 #| export data.examples
 def check_columns(**sources: Any) -> None:  # by the name of the argument
     "`ValueError` if two tables differ in their columns, or in the order of these."
-    tables = {name: x.columns for name, x in sources.items() if getattr(x, "columns", ())}
-    (first, columns), *others = tables.items() if tables else [("", ())]
-    for name, mine in others:
-        if mine != columns:
-            raise ValueError(f"{name}: expected the columns of {first}, {', '.join(columns[:8])}, "
-                             f"got {', '.join(mine[:8])}; write {name}[list({first}.columns)]")
+    tables = {name: x.columns for name, x in sources.items() if isinstance(x, HeldExamples)
+              and x.columns}
+    first = "reference" if "reference" in tables else next(iter(tables), "")
+    for name, mine in tables.items():
+        if mine != tables[first]:
+            raise ValueError(f"{name}: expected the columns of {first}, "
+                             f"{', '.join(tables[first][:8])}, got {', '.join(mine[:8])}; write "
+                             f"{name}[list({first}.columns)]")
 
 
 # %% [markdown]
@@ -1860,6 +1877,7 @@ grade_draws(answer)
 # - With finitely many clean pictures the nearest one gives the mode exactly, since the modes are far enough apart.
 # - `image_folder` makes a mode set of your own pictures. Its judge goes by pixels, so it is a rough one.
 # - `labelled_modes` makes one of what you hold in memory: tensors, a loader, a table. Its judge is a rough one, too.
+# - `held_examples` reads a loader, a data set, a table or a path once. The audit, `missing`, `compare` and the monitor take what it reads.
 # - The rates of rare attributes are known, alone and in combination; `include` draws a minority only.
 #
 # **For later.**
