@@ -1549,7 +1549,7 @@ Picture(figure, "A to C: ensemble 0.90, pairs only 0.27, pairs only through B 0.
 # The ensemble is clearly ahead of the direct translation of *pairs only*. A likely reason, which we have not tested: the pairs alone do not make the codes of A and of C agree, while the critics compare the codes of every domain with one prior. The composed affine maps match everything, on all eight seeds. Through B, the networks on the pairs alone match more than directly, and the interval of the ensemble's lead holds zero.
 #
 # ## Digits in three styles
-# Points are easy to [judge](../glossary.ipynb), but real data are rarely points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from five rates and four ridges.
+# Points are easy to check, but real data are rarely points. Here an example is a scanned digit in three styles: as it is, as a negative, and its edges. Each style is shown with other digits; $k$ digits are shown in all three. Held-out digits are translated. A translation is right if the nearest training picture of that style shows the same digit. The bounds: true views (ceiling) and another digit's view (chance). The rivals use the same $k$ digits; all rates, and the ridge of the affine map, were chosen on seeds 100 to 103 with thirty digits, from five rates and four ridges.
 
 # %%
 pictures = results["pictures"]
