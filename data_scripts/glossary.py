@@ -19,7 +19,8 @@ from run_notebooks import ROOT
 
 TEXT = ROOT / "nbs/_text"
 ROW = re.compile(r"^# \| ([^|]+?) \| [^|]+? \| \[([0-9.]+)\]\(([^)]+)\) \|$", re.M)
-PLAIN = {"claim", "convolution", "current", "density", "domain", "experiment", "fade", "form", "game", "pool", "power", "precision", "ring", "run", "stream", "turn"}
+PLAIN = {"claim", "convolution", "current", "density", "domain", "experiment", "fade", "form", "game", "junk", "pool", "power", "precision", "reference", "repeats",
+         "ring", "run", "sampler", "settled", "shift", "stream", "turn"}
 HIDDEN = re.compile(r"`[^`]*`|!?\[[^\]]*\]\([^)]*\)|\$[^$]*\$|<[^>]*>")
 LINK = "[{}](../glossary.ipynb)"
 

@@ -67,6 +67,7 @@
 # | Jensen–Shannon divergence | A symmetric measure of the difference of two distributions, between 0 and log 2. | [1.1](1_game/01_minimax.ipynb) |
 # | joint distribution | The probability law of pairs, such as an example together with its latent. | [2.2](2_inverse/02_bigan.ipynb) |
 # | judge | A classifier that predicts the mode of a picture, with a probability. | [0.3](0_start/03_modes.ipynb) |
+# | junk | Samples that lie farther from all training data than held-out data do. | [4.2](4_evidence/02_audit.ipynb) |
 # | kernel density | A density that is the mean of equal normal densities, one at each training example. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | KL divergence | The mean difference of the log densities of two distributions, taken under the first one. | [0.4](0_start/04_coverage.ipynb) |
 # | lab | The interactive panel in which a training can be stopped, changed and rewound. | [1.3](1_game/03_lab.ipynb) |
@@ -104,24 +105,31 @@
 # | precision | The share of samples that lie in the region of the real data. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | prior | The distribution from which latents are drawn. | [2.1](2_inverse/01_encoder.ipynb) |
 # | projection discriminator | A discriminator that takes a label into account by an inner product with the label's embedding. | [5.8](5_icml2019/08_few_labels.ipynb) |
+# | protocol line | The line of a report that says how its figures were made, for others to cite. | [6.17](6_workshop/17_report.ipynb) |
 # | R1 | A gradient penalty that keeps the discriminator's gradient small at real examples. | [1.4](1_game/04_wasserstein.ipynb) |
 # | recall | The share of real examples that lie in the region of the samples. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | reconstruction | The example that the generator makes from the latent that an encoder found for an example. | [2.2](2_inverse/02_bigan.ipynb) |
+# | reference | The real examples that samples are compared with, usually the training data. | [4.2](4_evidence/02_audit.ipynb) |
 # | refresh | The number of training steps after which IMLE searches new nearest samples. | [3.1](3_inclusion/01_imle.ipynb) |
 # | relativistic pairing | A GAN loss in which each generated example is compared with a real one, by the difference of their logits. | [1.5](1_game/05_relativistic.ipynb) |
+# | repeats | Samples that are nearly the same as other samples, more often than real examples are. | [4.2](4_evidence/02_audit.ipynb) |
 # | ring | The standard test set for mode collapse, with normal distributions at equal distances on a circle. | [0.3](0_start/03_modes.ipynb) |
 # | run | One training with one seed; several can be trained side by side. | [0.5](0_start/05_networks.ipynb) |
 # | run axis | The first axis of all weights, along which several independent seeds are trained at once. | [0.5](0_start/05_networks.ipynb) |
 # | sample | One example that is drawn from a distribution or made by a generator. | [0.1](0_start/01_first_gan.ipynb) |
+# | sampler | A function that gets a number and returns so many fresh samples of a generator. | [4.6](4_evidence/06_monitor.ipynb) |
 # | saturating loss | The generator's loss of the minimax game, whose gradient is small where the discriminator is sure. | [1.1](1_game/01_minimax.ipynb) |
 # | schedule | A rule that changes the learning rate during training. | [1.2](1_game/02_training.ipynb) |
 # | seed | The number that starts the random numbers, so that a run can be repeated. | [0.1](0_start/01_first_gan.ipynb) |
 # | self-attention | A layer in which every place of a picture takes a weighted mean over all other places. | [5.7](5_icml2019/07_attention.ipynb) |
 # | self-supervision | Training on a task whose labels come from the examples themselves, such as by how much a picture was turned. | [5.8](5_icml2019/08_few_labels.ipynb) |
+# | settled | Said of a group of the data that got enough samples in ten looks in a row, so that its loss would alarm. | [4.6](4_evidence/06_monitor.ipynb) |
+# | shift | A move of all samples, seen as the distance between their mean and that of held-out data. | [4.2](4_evidence/02_audit.ipynb) |
 # | spectral normalisation | The division of a layer's weights by their largest singular value. | [5.7](5_icml2019/07_attention.ipynb) |
 # | stacked digits | Pictures with a digit in each of three channels, which gives 1,000 modes. | [0.3](0_start/03_modes.ipynb) |
 # | stream | The random numbers for one purpose, such as the latents of one seed. | [1.2](1_game/02_training.ipynb) |
 # | style generator | A generator whose layers are scaled by a style that is computed from the latent. | [3.3](3_inclusion/03_style.ipynb) |
+# | timid | Said of a generator that moves everything towards the middle of the data, so that samples are blurred or averaged. | [4.2](4_evidence/02_audit.ipynb) |
 # | total variation | Half of the sum of the absolute differences of two lists of probabilities. | [0.4](0_start/04_coverage.ipynb) |
 # | training step | One update of each network on one batch of examples. | [0.1](0_start/01_first_gan.ipynb) |
 # | transport plan | The shares in which the mass of each point of one distribution is moved to the points of another. | [5.4](5_icml2019/04_likelihood.ipynb) |

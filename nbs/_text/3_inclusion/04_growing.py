@@ -727,7 +727,7 @@ error_message(G.grow, 3)
 
 # %% [markdown]
 # ## In any game of pictures
-# `Networks("grown", grow=Growth(...))` can be used in the games of pictures. Games that build networks of their own refuse it: flow matching of chapter [1.7](../1_game/07_not_a_gan.ipynb), and the games of chapters [5.3](../5_icml2019/03_currents.ipynb), [5.6](../5_icml2019/06_joint.ipynb), [5.8](../5_icml2019/08_few_labels.ipynb) and [5.9](../5_icml2019/09_tabular.ipynb). Self-attention ([5.7](../5_icml2019/07_attention.ipynb)) refuses it, too. The training below goes through both stages of 8×8 digits. Until step 100 the pictures have 4×4 boxes; until step 200 the finer ones are mixed in.
+# `Networks("grown", grow=Growth(...))` can be used in the games of pictures. Games that build networks of their own refuse it: [flow matching](../glossary.ipynb) of chapter [1.7](../1_game/07_not_a_gan.ipynb), and the games of chapters [5.3](../5_icml2019/03_currents.ipynb), [5.6](../5_icml2019/06_joint.ipynb), [5.8](../5_icml2019/08_few_labels.ipynb) and [5.9](../5_icml2019/09_tabular.ipynb). [Self-attention](../glossary.ipynb) ([5.7](../5_icml2019/07_attention.ipynb)) refuses it, too. The training below goes through both stages of 8×8 digits. Until step 100 the pictures have 4×4 boxes; until step 200 the finer ones are mixed in.
 
 # %%
 from modelab.networks.growing import grown_discriminator, grown_generator, Growth, growth_over

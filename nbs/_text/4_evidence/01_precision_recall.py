@@ -993,7 +993,7 @@ def four(real, fake) -> dict[str, float]:
 neighbourhood_companions(four, real.sample(4000, generator=g), samples["forgetful"][:2000])
 
 # %% [markdown]
-# The floor of recall and of coverage is below one. A copy of the reference has the values of the ceiling. So a value far above the floor is no success: it suggests copies or timid samples. The floor of coverage has a closed form. A real ball is empty if the $k$ nearest of the other $n-1$ real points and the $m$ generated points are all real. If both sets have one law, all orders are equally likely:
+# The floor of recall and of coverage is below one. A copy of the reference has the values of the ceiling. So a value far above the floor is no success: it suggests copies or [timid](../glossary.ipynb) samples. The floor of coverage has a closed form. A real ball is empty if the $k$ nearest of the other $n-1$ real points and the $m$ generated points are all real. If both sets have one law, all orders are equally likely:
 #
 # $$\mathbb E[\text{coverage}]=1-\prod_{i=1}^{k}\frac{n-i}{n+m-i}.$$
 

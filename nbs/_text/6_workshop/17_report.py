@@ -510,7 +510,7 @@ def not_found(self: Report) -> list[str]:
 
 
 # %% [markdown]
-# A figure without its protocol cannot be compared with another one. `protocol` is one line to cite.
+# A figure without its protocol cannot be compared with another one. `protocol` writes the protocol line, which others can cite.
 
 # %%
 #| export
