@@ -764,7 +764,7 @@ images, labels = split["train"]
 figure, ax = axes(size=(6, 2.6))
 four_each = torch.stack([images[labels == c][:4] for c in range(10)])
 image_grid(ax, four_each.movedim(1, 0).flatten(0, 1) / 16)
-ax.set_title(f"{len(images)} scans to train on, {len(split['held_out'][0])} held out")
+ax.set_title(f"{len(images):,} scans to train on, {len(split['held_out'][0])} held out")
 Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, grey on black")
 
 
