@@ -898,7 +898,7 @@ for name, row in rows.items():
     print(f"{name:18}", {k: str(interval(v, low=0, high=MOST[k])) for k, v in row.items()})
 
 # %% [markdown]
-# In a pool of 80, one sample of each of eight modes is a tenth of the samples. So a pool of 80 gives about the true mass, .115, at this weight. A pool of 2,560 gives .02 (in the picture below), about as much as R1 alone. A guide: make the pool so large that a perfect generator would show each rare mode about once in it. A larger pool gives less mass. The weight matters as much: from .1 to 1 the mass rises from .06 to .16. Recorded for other weights and pools:
+# In a pool of 80, one sample of each of eight modes is a tenth of the samples. So a pool of 80 gives about the true mass, .115, at this weight. A pool of 2,560 gives .02 (in the picture below), about as much as R1 alone. A guide: make the pool so large that a perfect generator would show each rare mode about once in it. A larger pool gives less mass. The weight matters as much: from .1 to 1 the mass rises from .06 to .16. Recorded for other weights and pools (a disc is a seed, a bar the mean, the dotted line what a perfect generator has):
 
 # %%
 true = {"seen": 8, "mass": .1, "centre": .9 * (1 - math.exp(-9 / 2))}
@@ -1018,7 +1018,8 @@ least, [round(v, 2) for v in real_traits[least]]
 # %%
 on_faces = recorded("faces")
 by_name = {row["setting"].replace("nobody asks", "no face matched").replace(
-    "all four attributes ask", "four attributes matched"): row for row in on_faces.get("faces", [])}
+    "all four attributes ask", "four attributes matched"): row for row in sorted(
+        on_faces.get("faces", []), key=lambda row: row["setting"].startswith("all"))}
 
 def on_average(values: dict) -> str:
     "Mean and worst of what is defined, and for how many seeds it is not."
@@ -1032,10 +1033,10 @@ def on_average(values: dict) -> str:
 # %%
 def draw_traits(ax, which: str) -> None:
     "One of the two measures of each trait, setting by setting: seeds as discs, means as bars."
-    for j, (row, colour) in enumerate(zip(by_name.values(), (REAL, MISSING, FAKE))):
+    for j, (row, colour) in enumerate(zip(by_name.values(), (MISSING, ACCENT, FAKE, REAL))):
         for i, values in enumerate(row["traits"].values()):
             known = [v for v in values[which]["by seed"] if v is not None]
-            y = i + (j - 1) / 4
+            y = i + (j - 1.5) / 5
             ax.plot(known, [y] * len(known), "o", c=colour, ms=4, alpha=.4)
             if known:
                 ax.plot(sum(known) / len(known), y, "|", c=colour, ms=9, mew=2)
@@ -1091,7 +1092,7 @@ def mean_of(name: str, trait: str, which: str) -> float:
 unmatched = [name for name, row in by_name.items() if row["weight"] == 0]
 best = max(unmatched, default="no face matched",
            key=lambda name: sum(mean_of(name, t, "recall") for t in people.traits))
-PAIR = [best, "four attributes matched"]
+PAIR = [best, "four attributes matched, R1 2"]
 gallery(PAIR) if all(name in by_name for name in PAIR) else "not recorded yet"
 
 # %% [markdown]
@@ -1108,7 +1109,7 @@ if all(name in by_name for name in PAIR):
         "at least .80", paper="this course", section="drawn faces",
         ours="; ".join(f"{t} {p:.2f}/{r:.2f}" for t, (p, r) in reached.items()),
         baseline=f"recall where no face is matched: {without}",
-        holds=all(p >= .9 and r >= .8 for p, r in reached.values()), expect=False)
+        holds=all(p >= .9 and r >= .8 for p, r in reached.values()))
 verdict_on_attributes
 
 # %%
@@ -1132,25 +1133,45 @@ if reached:
     verdict_on_frechet = claim(
         "The Fréchet distance of all samples is at most 1.05 times that without matching",
         paper="this course", section="drawn faces", ours=f"ratio {ratio:.2f}",
-        baseline="1", holds=ratio.mean <= 1.05, expect=False)
+        baseline="1", holds=ratio.mean <= 1.05)
 verdict_on_frechet
 
 # %% [markdown]
-# So the precision of eyeglasses (.89) just misses its target, and the Fréchet distance misses it, too (1.12 times). Recall rises clearly. (The pair of glasses and beard has a precision of .85; it was no target.)
+# All three targets are reached: the least precision is .91 and the least recall above .99, and the Fréchet distance is 1.02 times that of the baseline in the mean (its interval reaches beyond 1.05). (The pair of glasses and beard has a precision of .895; it was no target.)
 #
-# The two runs without matching differ only in the weight of R1, .1 and 2. With 2, every attribute has a higher recall. The runs with matched faces have an R1 of .1; the weight 2 was not tried for them.
+# **How sharp are they?** The limit of five noise widths is lenient. Look at the bald heads: many show a shadow of hair or of a hat, and still count as good. Real faces are all within three widths, too. By that limit 78 % of the samples are good, and the matched attributes have precisions of .41 to .63. So the attributes are there, with their recall, and they are not yet drawn as sharply as in the data. (This was measured for the last run only.)
+#
+# **What R1 adds.** Both pairs of runs differ only in the weight of R1, .1 and 2. Without matching, every attribute has a higher recall with 2. With matching, the smaller weight misses two of the targets: eyeglasses have a precision of .89, and the Fréchet distance is 1.12 times that of the baseline. The weight 2 was found for the baseline, and was then used here without a search.
 
 # %%
 if len(unmatched) == 2:
     weak_r1, strong_r1 = unmatched
     assert all(mean_of(strong_r1, t, "recall") > mean_of(weak_r1, t, "recall")
                for t in shown_traits)
-    assert {t for t in shown_traits if mean_of(PAIR[1], t, "precision") < .9} == {
-        "eyeglasses", "eyeglasses+beard"}
+weak_match = "four attributes matched"
+if reached:
+    blurred = {name: {t for t in shown_traits if mean_of(name, t, "precision") < .9}
+               for name in (weak_match, PAIR[1])}
+    assert blurred == {weak_match: {"eyeglasses", "eyeglasses+beard"},
+                       PAIR[1]: {"eyeglasses+beard"}}
+    far = [a / b for a, b in zip(by_name[weak_match]["frechet"]["by seed"], base)]
+    assert f"{interval(far).mean:.2f} {ratio.mean:.2f}" == "1.12 1.02" and ratio.high > 1.05
 {name: {t: round(mean_of(name, t, "recall"), 2) for t in shown_traits} for name in unmatched}
 
 # %% [markdown]
-# The price for the majority: the share of good samples, and how often each attribute is shown. The true rates are the last line. Matched attributes are shown too often, bald heads more than three times as often as in the data.
+# The same ratios within three noise widths, of the run with matched attributes and R1 2:
+
+# %%
+if reached:
+    strict = by_name[PAIR[1]]["within 3"]
+    sharp = {t: [interval(strict[t][which]["by seed"]).mean for which in ("precision", "recall")]
+             for t in shown_traits}
+    assert all(.40 < sharp[t][0] < .635 for t in people.traits)
+    assert people.assign(people.sample(2000, g), 3.)[1].all()
+{t: [round(v, 2) for v in pair] for t, pair in sharp.items()} if reached else "not recorded yet"
+
+# %% [markdown]
+# The price for the majority: the share of good samples, and how often each attribute is shown. The true rates are the last line. Matched attributes are shown too often: eyeglasses, hats and beards about 1.5 times and bald heads 2.6 times as often as in the data (with an R1 of .1, bald heads more than three times).
 
 # %%
 for name, row in by_name.items():
@@ -1161,9 +1182,10 @@ both = people.kinds[:, 0] & people.kinds[:, 3]
 true_rates = [*people.rates.tolist(), float(people.weights @ both.float())]
 print("  ".join(f"{t} {r:.3f}" for t, r in zip(shown_traits, true_rates)))
 if PAIR[1] in by_name:
-    often = [interval(by_name[PAIR[1]]["traits"][t]["rate"]["by seed"]).mean / r
-             for t, r in zip(shown_traits, true_rates)]
-    assert min(often) > 1 and often[shown_traits.index("bald")] == max(often) > 3
+    often = {name: {t: interval(by_name[name]["traits"][t]["rate"]["by seed"]).mean / r
+                    for t, r in zip(shown_traits, true_rates)} for name in (weak_match, PAIR[1])}
+    assert all(1.45 < often[PAIR[1]][t] < 1.65 for t in ("eyeglasses", "hat", "beard"))
+    assert 2.5 < often[PAIR[1]]["bald"] < 2.7 and often[weak_match]["bald"] > 3
 
 # %% [markdown]
 # ## Under your hands: which attributes are matched?
