@@ -1713,7 +1713,7 @@ if kept:
               f"the samples that found it, {bias['fresh']:.1%} of fresh ones")
 
 # %% [markdown]
-# A group has Wilson's intervals of its two shares. They are of the group as it was found: of the places whose nearest reference example belongs to it. `benchmarks/intervals.py` planted a group apart that holds 25 % of the data; the samples make none of it, or a quarter of what they should. In each draw that found the group, 4,000 new examples and 4,000 new samples say what share of each these places hold in truth. How often did the interval hold this share?
+# A group has Wilson's intervals of its two shares. They are of the group as it was found: of the places whose nearest reference example belongs to it. Samples that are farther away than 99 % of the held-out data do not count. `benchmarks/intervals.py` planted a group apart that holds 25 % of the data; the samples make none of it, or a quarter of what they should. In each draw that found the group, 4,000 new examples and 4,000 new samples say what share of each these places hold in truth. How often did the interval hold this share?
 
 # %%
 planted = {row["setting"]: row for row in recorded("intervals")["groups"]}
