@@ -468,23 +468,24 @@ assert all(torch.equal(a[3], b[0]) for a, b in zip(of_eight.parameters(), single
 
 # %% [markdown]
 # ## Why eight seeds?
-# In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. Twenty people each train $n$ seeds and
-# report a 95 % interval. An interval that misses the true mean is drawn in orange (about one of twenty is expected to). Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
-# because the factor of Student's $t$ is 12.7 for two values and 2.4 for eight.
+# In the figure below the score of a seed is a normal random number with the mean 0.6 and the standard deviation 0.2. (Such a score has no limits, so no interval is cut; chapter [0.2](02_evidence.ipynb) cuts those of shares.) A hundred people each train $n$ seeds and
+# report a 95 % interval. An interval that misses the true mean is drawn in orange (about five of a hundred are expected to). Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
+# because the factor of Student's $t$ is 12.7 for two values and 2.4 for eight. (With two seeds some intervals are longer than the frame.)
 
 # %%
 def seeds_picture(n: int):
-    "Intervals of twenty people with n seeds each; the true mean is 0.6."
-    draws = torch.rand(20, n, generator=torch.Generator().manual_seed(7)) * .8 + .2
+    "Intervals of a hundred people with n seeds each; the true mean is 0.6."
+    draws = .6 + .2 * torch.randn(100, n, generator=torch.Generator().manual_seed(7))
     rows = [interval(d.tolist()) for d in draws]
-    figure, ax = axes(size=(4.6, 2.2))
+    missed = [not row.low <= .6 <= row.high for row in rows]
+    figure, ax = axes(size=(6, 2.4))
     for i, row in enumerate(rows):
-        ax.plot([i, i], [row.low, row.high], c=REAL if row.low <= .6 <= row.high else FAKE)
+        ax.plot([i, i], [row.low, row.high], c=FAKE if missed[i] else REAL)
     ax.axhline(.6, c="k", lw=.8, ls=":")
-    ax.set(ylim=(-.5, 1.7), xlabel="person", ylabel="95 % interval of the score",
-           xticks=range(0, 20, 5), title=f"{n} seeds each; dotted: the true mean")
-    return Picture(figure, f"Twenty 95 % intervals from {n} seeds each; median width "
-                   f"{sorted(r.high - r.low for r in rows)[10]:.2f}")
+    ax.set(ylim=(-.8, 2), xlabel="person", ylabel="95 % interval of the score",
+           title=f"{n} seeds each; dotted: the true mean; orange: {sum(missed)} miss it")
+    return Picture(figure, f"A hundred 95 % intervals from {n} seeds each; {sum(missed)} miss the "
+                   f"true mean; median width {sorted(r.high - r.low for r in rows)[50]:.2f}")
 
 # %%
 import ipywidgets
