@@ -195,6 +195,7 @@ def test_titles_of_stills_fit_into_the_picture(name, columns, monkeypatch):
     titles = [ax.title.get_window_extent() for ax in drawn[0].axes]
     edge = drawn[0].bbox
     assert len(titles) == 2 * columns and all("step 100000: 987 of 1000" in ax.get_title() for ax in drawn[0].axes)
+    assert [ax.get_title()[:3] for ax in drawn[0].axes] == ["A: "] * columns + ["B: "] * columns
     assert all(0 <= t.x0 and t.x1 <= edge.x1 and 0 <= t.y0 and t.y1 <= edge.y1 for t in titles)
     assert not any(a.overlaps(b) for i, a in enumerate(titles) for b in titles[:i])
 

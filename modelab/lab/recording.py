@@ -84,7 +84,8 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
         _plot_points(ax, scene, side, real, (arrays, note))
     captured = f"{note['captured']:g} of {scene['modes']}"
     cut = f", ψ = {note['truncation']:g}" if "truncation" in note else ""
-    name = textwrap.fill(scene["sides"][side] + cut, 20)
+    row = f"{side}: " if len(scene["sides"]) > 1 else ""
+    name = row + textwrap.fill(scene["sides"][side] + cut, 20)
     ax.set_title(f"{name}\nstep {note['step']}: {captured}", fontsize=9)
     return f"{side} at step {note['step']}{cut} shows {captured} modes"
 

@@ -188,7 +188,7 @@ assert fast_mode() or at_end == {"A": 8, "B": 8}
 {side: f"{captured:g} of 8" for side, captured in at_end.items()}
 
 # %% [markdown]
-# (In the strip of pictures the upper row is A, the lower one B.) Both sides capture 8 of 8 modes. That alone is not much: on this ring 500 samples of uniform noise capture all eight as well, because the modes are wide (std 0.1):
+# Both sides capture 8 of 8 modes. That alone is not much: on this ring 500 samples of uniform noise capture all eight as well, because the modes are wide (std 0.1):
 
 # %%
 null = coverage(ring(std=.1).sample(500, g), ring(std=.1)).null
