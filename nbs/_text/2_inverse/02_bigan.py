@@ -130,8 +130,8 @@ for ax, r in zip(panels, (order[0], order[-1])):
 panels[1].set_ylabel("")
 Picture(
     figure,
-    "Joint planes: each mode's discs have a height of their own; the curve does not touch "
-    f"{5 - shown[order[0]]} modes on the left and {5 - shown[order[-1]]} on the right")
+    "Joint planes: each mode's discs have a height of their own; the curve has no point at the x "
+    f"of {5 - shown[order[0]]} modes on the left and of {5 - shown[order[-1]]} on the right")
 
 # %% [markdown]
 # The discs form five spots, each at its own height $z$. The codes should fill the prior, which is an interval, and five small spots fill it best when they are apart. The curve should pass through each spot. In the left panel it reaches neither $x=-2$ nor $x=2$. So $G$ misses these two modes, although $E$ has codes for them. At $x=-1$ the curve passes below the spot: $G$ shows this mode, but at latents that are not its codes.
