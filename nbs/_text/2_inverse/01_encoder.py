@@ -607,7 +607,7 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
 # The sentence "an encoder loses no mode" is true of the latent: the prior has one mode, and the codes reach every fifth of it. Whether the encoder loses modes of the data is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
 #
 # ## In the plane
-# Now eight modes on a ring, two latents and a normal prior. Colours and digits show the mode.
+# Now eight modes on a ring, two latents and a normal prior. Colours and digits show the mode. Without noise all codes of a mode lie in one small spot, so the middle panel shows one code of each mode; the right one shows up to forty.
 
 # %%
 def in_plane(stochastic: bool, total: int) -> dict:
@@ -640,17 +640,17 @@ assert fast_mode() or [found["kept"] for found in plane.values()] == [[8] * 8, [
 figure, panels = axes(1, 3, size=(2.6, 2.7), sharex=True, sharey=True)
 shades = [REAL, FAKE, ACCENT, MISSING]
 panels[0].plot(*zip(*plane["deterministic"]["z"]), ".", c=MISSING, ms=2)
-for ax, found in zip(panels[1:], plane.values()):
+for ax, found, n in zip(panels[1:], plane.values(), (1, 40)):  # the codes of a mode
     for k in range(8):
         code = torch.tensor(found["code"])[torch.tensor(found["mode"]) == k]
-        ax.plot(*code[:40].T, ls="", marker=f"${k}$", c=shades[k % 4], ms=5)
+        ax.plot(*code[:n].T, ls="", marker=f"${k}$", c=shades[k % 4], ms=5)
 for ax, title in zip(panels, ("draws of the prior", "codes, deterministic", "codes, with noise")):
     ax.set(title=title, xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="z₁", aspect="equal")
 panels[0].set_ylabel("z₂")
 Picture(
     figure,
-    "Draws of the prior; codes of a deterministic encoder, eight spots; codes with noise: nearly "
-    "the disc of the prior, each mode overlapping others")
+    "Draws of the prior; a code of each mode from a deterministic encoder, eight places; codes "
+    "with noise: nearly the disc of the prior, each mode overlapping others")
 
 # %% [markdown]
 # With noise the codes nearly fill the disc of the prior, and no mode is kept apart. (Some order is left: the codes of mode 4 lie mostly in the upper half, those of mode 7 below and to the right.) Is this so for other sets and priors? `python benchmarks/encoder.py` recorded eight combinations, with and without noise. Each has eight seeds and 1,000 codes:
