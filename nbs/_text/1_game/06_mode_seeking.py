@@ -81,14 +81,14 @@ if kept:
     print(shown("plain"), "\nnoise:", plain["null"], "\na perfect generator:", plain["floor"])
 
 # %% [markdown]
-# All eight seeds hold the centre only. Nine of ten samples are good, so a picture of the samples looks right. But good samples cover only 5 % of the rare modes' share, which is 40 % of the data. TV is 0.37. A generator that makes the centre and nothing else has 0.40.
+# All eight seeds hold the centre only. 89 % of the samples are good, so a picture of the samples looks right. But good samples cover only 5 % of the rare modes' share, which is 40 % of the data. TV is 0.37. A generator that makes the centre and nothing else has 0.40.
 
 # %%
 if kept:
     assert set(plain["held"]) == {1}
     assert plain["null"]["held"] == 0 and plain["null"]["captured"] > 8.9
     mean = {k: sum(plain[k]) / 8 for k in ("high_quality", "rare", "tv")}
-    assert abs(mean["high_quality"] - .9) < .01 and abs(mean["rare"] - .05) < .005
+    assert round(mean["high_quality"], 2) == .89 and abs(mean["rare"] - .05) < .005
     assert .37 < mean["tv"] < .38
 
 # %% [markdown]
