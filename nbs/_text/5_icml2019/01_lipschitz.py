@@ -1274,7 +1274,7 @@ Run(convolutional, stacked_digits(), runs=2, batch=8, device="cpu").step(3).samp
 
 # %% [markdown]
 # ## Digits of 28×28, with convolutional players
-# The paper trains on colour pictures. `benchmarks/critics.py` trains on MNIST with small convolutional players: LGAN with the logistic objective, which is strictly convex, with the linear one, and R1. All have the same networks, batches of 32 and 200 steps. The better of two rates was chosen for each after 100 steps on seed 100. Then eight seeds are measured: the [Fréchet distance](../glossary.ipynb) of 2,000 samples to unseen digits, on pixels, and [recall](../glossary.ipynb) (chapter [4.1](../4_evidence/01_precision_recall.ipynb)).
+# The paper trains on colour pictures. `benchmarks/critics.py` trains on MNIST with small convolutional players: LGAN with the logistic objective, which is strictly convex, with the linear one, and R1. All have the same networks, batches of 32 and 200 steps. The better of two rates was chosen for each after 100 steps on seed 100. Then eight seeds are measured: the [Fréchet distance](../glossary.ipynb) of 2,000 samples to unseen digits, on pixels, and [recall](../glossary.ipynb) (chapter [4.1](../4_evidence/01_precision_recall.ipynb)). The unseen digits are 5,000 draws with replacement from 10,000, and 3,940 of them are different; recall is taken among the first 1,000 draws, of which 960 are different.
 #
 # **Predict:** which of the three has the smallest distance?
 
