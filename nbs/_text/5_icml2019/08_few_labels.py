@@ -1192,7 +1192,8 @@ for ax, what in zip(panels, ("Fréchet", "class accuracy")):
 panels[0].set_ylabel("Fréchet distance")
 panels[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 Picture(figure, "Over the share of labels: the Fréchet distance of S²GAN, S³GAN and nearest is "
-                "near the band of all labels, that of the co-trained ones is larger and grows; "
+                "within 0.08 of the mean of all labels, at 20 % within 0.02; that of the "
+                "co-trained ones is larger by 0.13 or more and grows; "
                 "the class accuracy rises for all")
 
 # %% [markdown]
@@ -1213,7 +1214,10 @@ assert gap("S³GAN", "20 %", "S³GAN").high < 0
 
 # %%
 assert all(gap("S²GAN-CO", share).low > gap("S²GAN", share).high for share in shares)
-assert all(gap(name, "20 %").mean < .02 for name in curves if not name.endswith("CO"))
+co = [name for name in curves if name.endswith("CO")]
+assert all(gap(name, share).mean > .13 for name in co for share in shares)
+assert all(0 < gap(name, share).mean < .08 for name in curves if name not in co for share in shares)
+assert all(gap(name, "20 %").mean < .02 for name in curves if name not in co)
 
 # %% [markdown]
 # ### Smaller weights
@@ -1454,7 +1458,7 @@ assert min(gap("S³GAN", "20 %").high, change("S³GAN, 20 %", "all labels, 5 %")
 
 # %% [markdown]
 # ## 28×28 digits with convolutions
-# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1 and the class loss of co-training one of 0.3; these were not tuned. The Fréchet distance is one of pixels, to about 3,900 held-out pictures (those among 5,000 draws with replacement, each once).
+# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1 and the class loss of co-training one of 0.3; these were not tuned. The Fréchet distance is one of pixels, to 3,940 held-out pictures (those among 5,000 draws with replacement, each once). Recall is taken among 1,000 of these that are no random choice: the digits with the most empty pixels at the top, 340 sevens and two ones among them. So compare it with that of *real pictures*, which has the same ones.
 #
 # *All labels* of the paper has no rotations, so the comparison with S³GAN changes two things at once. The fair reference of S³GAN is *all labels, rotations* of the same weight: the two differ in their labels alone. *Real pictures* are training pictures with their true labels: the floor.
 #
