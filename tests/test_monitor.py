@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from modelab.core.statistics import clopper_pearson
 from modelab.data.mixtures import ring
 from modelab.evaluation import monitor as module, monitor_files as files
 from modelab.evaluation.monitor import CollapseAlarm, Look, Monitor
 from modelab.evaluation.monitor_adapters import (
     attach_to_ignite, lightning_callback, live_plot, tensorboard_log, trainer_callback, wandb_log)
 from modelab.evaluation.monitor_files import _apart, draw_shares, read_looks
-from modelab.evaluation.sequential_test import _change_point, _upper_limit, Alarm, Counts, SequentialTest
+from modelab.evaluation.sequential_test import _change_point, Alarm, Counts, SequentialTest
 from scipy.stats import beta, binom
 
 RING = ring()
@@ -73,7 +74,7 @@ def watch(monitor, sampler, last):
 @pytest.mark.parametrize("hits, of, error", [(0, 50, 1e-3), (7, 900, 1e-9), (899, 900, .01), (900, 900, .01)])
 def test_the_limit_of_a_rate_is_clopper_and_pearsons(hits, of, error):
     expected = 1. if hits == of else beta.ppf(1 - error, hits + 1, of - hits)
-    assert math.isclose(_upper_limit(hits, of, error), expected, rel_tol=1e-9)
+    assert math.isclose(clopper_pearson(hits, of, error)[1], expected, rel_tol=1e-9)
     if hits < of:
         assert math.isclose(binom.cdf(hits, of, expected), error, rel_tol=1e-6)
 

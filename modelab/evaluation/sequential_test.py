@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.statistics import clopper_pearson
+
 # %% auto #0
 __all__ = ['SETTLE', 'STEADY', 'ENOUGH', 'GONE', 'WINDOWS', 'RATES', 'Counts', 'Alarm', 'SequentialTest']
 
@@ -118,7 +120,7 @@ class SequentialTest:
         "The best level of each rate, after this look."
         best, settled = dict(self.limits[-1]), self.settled[self.settled > 0]
         if len(settled) and len(self.looks) - 3 >= settled.min():
-            best = {name: min(old, _upper_limit(*self._hits(name, 3), error))
+            best = {name: min(old, clopper_pearson(*self._hits(name, 3), error)[1])
                     for name, old in best.items()}
         self.limits.append(best)
 
@@ -174,10 +176,3 @@ class SequentialTest:
         before, now = hits[:k].sum() / max(1, of[:k].sum()), hits[k:].sum() / of[k:].sum()
         return Alarm(name, None, float(before), float(now), tested,
                      float(best + self.margins[name]), p, limit, start + k)
-
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #cd5bfbf2
-def _upper_limit(hits: int, of: int, error: float) -> float:
-    "The largest rate under which so few hits have a chance of `error` (Clopper, Pearson 1934)."
-    from scipy.special import betaincinv
-    return 1. if hits >= of else float(betaincinv(hits + 1, of - hits, 1 - error))

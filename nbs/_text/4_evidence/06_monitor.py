@@ -72,6 +72,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelab.core.statistics import clopper_pearson
+
 # %%
 #| export evaluation.yardstick
 "What a reference fixes before training: features, groups, and the distances that count."
@@ -371,24 +373,13 @@ def unsteady(self: SequentialTest) -> dict[int, tuple[float, float]]:
 
 
 # %% [markdown]
-# The Clopper–Pearson limit is a quantile of a beta law.
+# The upper Clopper–Pearson limit of a rate (chapter [0.2](../0_start/02_evidence.ipynb)) is the largest rate under which so few hits have a chance of `error`. At the limit the lower tail is the error, summed up by hand:
 
 # %%
-#| export evaluation.sequential_test
-def _upper_limit(hits: int, of: int, error: float) -> float:
-    "The largest rate under which so few hits have a chance of `error` (Clopper, Pearson 1934)."
-    from scipy.special import betaincinv
-    return 1. if hits >= of else float(betaincinv(hits + 1, of - hits, 1 - error))
-
-
-# %% [markdown]
-# At the limit the lower tail is the error, summed up by hand:
-
-# %%
-rate = _upper_limit(7, 900, 1e-6)
+_, rate = clopper_pearson(7, 900, 1e-6)
 tail = sum(math.comb(900, k) * rate ** k * (1 - rate) ** (900 - k) for k in range(8))
 assert math.isclose(tail, 1e-6, rel_tol=1e-6)
-assert math.isclose(_upper_limit(0, 900, 1e-6), 1 - 1e-6 ** (1 / 900))
+assert math.isclose(clopper_pearson(0, 900, 1e-6)[1], 1 - 1e-6 ** (1 / 900))
 rate, tail
 
 
@@ -414,7 +405,7 @@ def _lower_limits(self: SequentialTest, error: float) -> None:
     "The best level of each rate, after this look."
     best, settled = dict(self.limits[-1]), self.settled[self.settled > 0]
     if len(settled) and len(self.looks) - 3 >= settled.min():
-        best = {name: min(old, _upper_limit(*self._hits(name, 3), error))
+        best = {name: min(old, clopper_pearson(*self._hits(name, 3), error)[1])
                 for name, old in best.items()}
     self.limits.append(best)
 
