@@ -11,6 +11,7 @@ from PIL import Image
 
 from modelab import Run
 from modelab.core.registry import make
+from modelab.data import picture_folders
 from modelab.data.labels import read_labels
 from modelab.data.picture_folders import image_folder
 from modelab.data.pictures import faces
@@ -84,6 +85,14 @@ def test_without_labels_there_is_one_mode(tmp_path):
     assert s.picture(s.sample(3, seeded())).shape == (3, 8, 8)
     with pytest.raises(ValueError, match="^attributes: "):
         image_folder(str(tmp_path), size=8, attributes=["hat"])
+
+
+@pytest.mark.parametrize("n, kept", [(1, 1), (4, 4), (5, 5), (6, 3), (9, 5), (10, 5), (11, 4)])
+def test_samples_are_compared_with_no_more_pictures_than_said(n, kept, monkeypatch):
+    monkeypatch.setattr(picture_folders, "BANK", 5)
+    s = picture_folders.FolderPictures(torch.zeros(n, 1, 2, 2, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), ["all"],
+                                       torch.zeros(1, 0, dtype=torch.bool), ())
+    assert [len(part) for part in s._bank()] == [kept, kept]
 
 
 def test_one_column_of_0_and_1_is_an_attribute(people, tmp_path):

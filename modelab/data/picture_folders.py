@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class FolderPictures(ModeSet):
 
     def _bank(self) -> tuple[torch.Tensor, torch.Tensor]:
         "The pictures that samples are compared with, in floats, and their modes."
-        every = max(1, len(self) // BANK)
+        every = math.ceil(len(self) / BANK)
         return _floats(self._pixels[::every]), self._mode[::every]
 
     def _nearest(self, x: torch.Tensor,
@@ -105,7 +106,7 @@ def _floats(pixels: torch.Tensor) -> torch.Tensor:
 
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #0828adec
-BANK = 5000  # pictures that samples are compared with
+BANK = 5000  # pictures at most that samples are compared with
 
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #f0bc4d95

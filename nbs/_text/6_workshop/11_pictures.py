@@ -775,6 +775,7 @@ seen
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -849,7 +850,7 @@ def _draw(self: FolderPictures, n: int,
 
 # %%
 #| export data.picture_folders
-BANK = 5000  # pictures that samples are compared with
+BANK = 5000  # pictures at most that samples are compared with
 
 # %% [markdown]
 # `_bank` takes this part: of a large folder every second, third, … picture, so that it is spread over the whole.
@@ -859,7 +860,7 @@ BANK = 5000  # pictures that samples are compared with
 @patch
 def _bank(self: FolderPictures) -> tuple[torch.Tensor, torch.Tensor]:
     "The pictures that samples are compared with, in floats, and their modes."
-    every = max(1, len(self) // BANK)
+    every = math.ceil(len(self) / BANK)
     return _floats(self._pixels[::every]), self._mode[::every]
 
 # %% [markdown]
