@@ -46,7 +46,7 @@ def spelled(values: list[float | None], **limits: float | None) -> str:
 
 SHARES = ("precision", "recall", "end precision", "end recall", "F1/8", "F8", "rate", "good", "well", "readable", "mass", "centre",
           "high_quality", "high quality", "tv", "same digit", "left out", "clothes", "ks", "joint",
-          "reached", "middle", "start", "end", "codes", "untrained codes")
+          "reached", "nearest", "middle", "start", "end", "shown", "codes", "untrained codes")
 COUNTS = ("captured", "modes captured", "fair", "seen", "rare seen", "kept", "kept apart", "modes", "tracks")  # up to `of` in the row
 COSINES = ("aim", "cosine, turn", "cosine, grow", "cosine of the second latent, turn", "cosine of the second latent, grow")
 FROM_ZERO = ("Fréchet", "frechet", "pixels", "kl", "KL", "roughness", "length", "farthest point", "steepest", "grain", "steps",

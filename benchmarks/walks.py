@@ -14,6 +14,7 @@ A picture is *good* within three noise widths of a clean face. (Within five, a p
 `reached`: share of the last three steps that are good and show the attribute. `middle`: share of the four middle steps that are good.
 `nearest`: share of the last three steps whose nearest clean face shows the attribute, good or not.
 `start`, `end`: share of walks whose first picture is good and shows no attribute; whose last is good and shows the attribute.
+`shown`: share of 2,000 samples whose nearest clean face shows one of the four attributes; in the data it is `true`.
 `codes`: how often the nearest other code of a face shows the same of all four attributes; 50 faces of each of the twelve modes, two pictures of one
 clean face never compared.
 
@@ -89,6 +90,11 @@ def judged(modes: Any, walks: list[torch.Tensor]) -> dict[str, Any]:
             "nearest by step": torch.stack(near).float().mean((0, 1)).tolist(), "reached by attribute": reached}
 
 
+def attributes_shown(modes: Any, x: torch.Tensor) -> float:
+    """The share of pictures whose nearest clean face shows an attribute."""
+    return modes.kinds[modes.assign(x)[0]].any(1).float().mean().item()
+
+
 def neighbours(modes: Any, encode: Callable) -> torch.Tensor:
     """Accuracy of the nearest code, one for each run; `encode` makes (runs, n, ·) from pictures."""
     g = torch.Generator().manual_seed(2)
@@ -138,6 +144,7 @@ def measured(setting: str, game: PairwiseBiGAN, steps: int, seeds: int, first: i
             sys.exit(f"{setting}: paused at step {run.steps}")
     row = {"setting": setting, "steps": steps, "seeds": seeds, "looks": way} | {name: by_seed(f[name] for f in found) for name in MEASURES}
     row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "nearest by step", "reached by attribute")}
+    row["shown"] = by_seed(attributes_shown(modes, x) for x in run.sample(2000))
     row["codes"] = by_seed(neighbours(modes, lambda x: coded(run, x)).tolist())
     return row | {"untrained codes": by_seed(untrained.tolist())}, walks
 
@@ -165,7 +172,7 @@ def null(only: str) -> Iterator[dict]:
     """What needs no encoder: the cross-fade of the two faces, and the pixels as codes."""
     modes = faces()
     fades = [torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, WALK)], 1) for a, b in ends(modes)]
-    row = {"setting": "cross-fade"} | judged(modes, fades) | {"pictures": packed(torch.stack([x[0] for x in fades]))}
+    row = {"setting": "cross-fade", "true": round(modes.weights[modes.kinds.any(1)].sum().item(), 4)} | judged(modes, fades) | {"pictures": packed(torch.stack([x[0] for x in fades]))}
     yield row | {"codes": round(neighbours(modes, lambda x: x.flatten(1)[None]).item(), 4)}
 
 
