@@ -258,8 +258,8 @@ def test_files_are_compared_as_their_values_are(tmp_path):
 
 def test_junk_outside_the_principal_directions_is_seen():
     g = torch.Generator().manual_seed(0)
-    real, a, b = (torch.cat([torch.randn(100, 199, generator=g), torch.zeros(100, 1)], 1) for _ in range(3))
-    b[:40, -1] = 40.  # no real row has anything there
+    real, a, b = (torch.cat([torch.randn(200, 199, generator=g), torch.zeros(200, 1)], 1) for _ in range(3))
+    b[:80, -1] = 40.  # no real row has anything there
     found = compare(a, b, real, rounds=199)
     assert found["precision"].differs and found["precision"].better == 0
 
@@ -549,3 +549,12 @@ def test_command_refuses(words, tmp_path, capsys):
     assert main(["compare", *paths, "--reference", str(tmp_path / "train.npy")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("modelab compare: ") and ("few" not in words or "few.npy: expected at least 40 examples, got 30" in said)
+
+
+def test_noise_of_many_values_does_not_set_the_reference_apart():
+    """With few examples of many values, directions fitted on the reference alone would put all samples far from it."""
+    def made(n, seed):
+        return torch.randn(n, 300, generator=torch.Generator().manual_seed(seed))
+    found = {row.measure: row.a for row in compare(made(200, 1), made(200, 2), made(260, 3), rounds=99).rows}
+    assert .5 < found["precision"] < .95 and .5 < found["recall"] < .95 and .7 < found["density"] < 1.3
+    assert found["lost"] < .05 and found["junk"] < .05

@@ -98,8 +98,9 @@ def compared_features(given: dict[str, Any],  # tensors or files
                       memory: int) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of the rows of all sets, read in parts and checked."
     check_columns(**given)
+    beside = [(x, rows[name]) for name, x in given.items() if name != "reference"]
     space, read = ((space_name(features), features) if features is not None
-                   else value_space(given["reference"], rows["reference"]))
+                   else value_space(given["reference"], rows["reference"], beside))
     found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]
              for name, x in given.items()}
     width = found["reference"].shape[1]

@@ -351,12 +351,13 @@ def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
 # %% ../../nbs/4_evidence/03_missing.ipynb #eda7fdd8
 def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
                          rows: Tensor,  # of the reference, that the directions are fitted to
+                         beside: Sequence[tuple[Any, Tensor]] = (),  # other sets and their rows
                          ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "A name and a map to the main directions of the reference, 64 at most, and the rest."
     from sklearn.decomposition import PCA
-    width = math.prod(reference.shape[1:])
-    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
-    values = flat_rows(reference[some]).numpy()
+    width, sets = math.prod(reference.shape[1:]), [(reference, rows), *beside]
+    step = math.ceil(sum(len(r) for _, r in sets) * width / 2 ** 25)  # the same part of each set
+    values = np.concatenate([flat_rows(x[r[::step]]).numpy() for x, r in sets])
     pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
 
     def space(x: Tensor) -> Tensor:
@@ -367,10 +368,11 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
     return f"{pca.n_components_} principal directions and the distance from them", space
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #30270eb8
-def value_space(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+def value_space(reference: Any, rows: Tensor, beside: Sequence[tuple[Any, Tensor]] = (),
+                ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances between values are taken in: its name, and a map of examples to numbers."
     if math.prod(reference.shape[1:]) > 64:
-        return principal_directions(reference, rows)
+        return principal_directions(reference, rows, beside)
     if len(reference.shape) == 2:
         return scaled_columns(reference[rows])
     return "the values themselves", lambda x: x

@@ -930,18 +930,19 @@ table = torch.tensor([[20., 1e4], [40., 5e4], [60., 3e4]])
 scaled_columns(table)[0], scaled_columns(table)[1](table).std(0)
 
 # %% [markdown]
-# With more than 64 values per example, the values are reduced to 64 principal directions of the reference, and to one more number: the distance from what these directions can show. Without this number, a mark in the corner of every sample would not be seen if no picture of the reference has anything there. The directions are fitted on the reference alone, never on samples or held-out data.
+# With more than 64 values per example, the values are reduced to 64 principal directions of the reference, and to one more number: the distance from what these directions can show. Without this number, a mark in the corner of every sample would not be seen if no picture of the reference has anything there. The directions are fitted on the reference alone, never on samples or held-out data. So they fit the noise of these examples, too: with few examples of many values, the reference lies nearer to its directions than new data does. The tests of this chapter compare samples with held-out data, which are treated alike. But `compare` ([4.5](05_compare.ipynb)) measures distances to the reference. It fits the directions on the examples of all sets (`beside`), so all are treated alike.
 
 # %%
 #| export
 def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
                          rows: Tensor,  # of the reference, that the directions are fitted to
+                         beside: Sequence[tuple[Any, Tensor]] = (),  # other sets and their rows
                          ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "A name and a map to the main directions of the reference, 64 at most, and the rest."
     from sklearn.decomposition import PCA
-    width = math.prod(reference.shape[1:])
-    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
-    values = flat_rows(reference[some]).numpy()
+    width, sets = math.prod(reference.shape[1:]), [(reference, rows), *beside]
+    step = math.ceil(sum(len(r) for _, r in sets) * width / 2 ** 25)  # the same part of each set
+    values = np.concatenate([flat_rows(x[r[::step]]).numpy() for x, r in sets])
     pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
 
     def space(x: Tensor) -> Tensor:
@@ -957,10 +958,11 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
 
 # %%
 #| export
-def value_space(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+def value_space(reference: Any, rows: Tensor, beside: Sequence[tuple[Any, Tensor]] = (),
+                ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances between values are taken in: its name, and a map of examples to numbers."
     if math.prod(reference.shape[1:]) > 64:
-        return principal_directions(reference, rows)
+        return principal_directions(reference, rows, beside)
     if len(reference.shape) == 2:
         return scaled_columns(reference[rows])
     return "the values themselves", lambda x: x

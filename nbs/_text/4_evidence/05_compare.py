@@ -895,7 +895,7 @@ def to_json(self: Comparison) -> dict[str, Any]:
 
 
 # %% [markdown]
-# Distances are taken in `feature_space` of [4.3](03_missing.ipynb). Features are checked: there must be one row for each example, all of one width, and the examples of the reference must not all be equal.
+# Distances are taken in `value_space` of [4.3](03_missing.ipynb), unless there are features. More than 64 values become 64 principal directions, which are fitted on the examples of all sets together. If they were fitted on the reference alone, they would fit its noise, and all samples would look far from it. Features are checked: there must be one row for each example, all of one width, and the examples of the reference must not all be equal.
 
 # %%
 #| export evaluation.compare_parts
@@ -904,8 +904,9 @@ def compared_features(given: dict[str, Any],  # tensors or files
                       memory: int) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of the rows of all sets, read in parts and checked."
     check_columns(**given)
+    beside = [(x, rows[name]) for name, x in given.items() if name != "reference"]
     space, read = ((space_name(features), features) if features is not None
-                   else value_space(given["reference"], rows["reference"]))
+                   else value_space(given["reference"], rows["reference"], beside))
     found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]
              for name, x in given.items()}
     width = found["reference"].shape[1]
