@@ -17,6 +17,7 @@ __all__ = ['RECOMMENDED', 'recommended']
 RECOMMENDED: dict[str, dict[str, Any]] = {
     "bigan": {"lr": {"D": 4e-3, "G": 4e-3, "E": 4e-3}, "average": .99, "schedule": "linear",
               "stochastic": True},
+    "minimax": {"lr": {"D": 4e-3, "G": 4e-3}, "average": .99, "schedule": "linear"},
     "pairwisebigan": {"lr": {"D": 4e-3, "G": 2e-3, "E": 2e-3}, "average": .99, "stochastic": True,
                       "weight": .3},
     "zerocentred": {"lr": {"D": 4e-3, "G": 4e-3}, "average": .99, "schedule": "linear"},
@@ -24,7 +25,7 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 
 # %% ../../nbs/6_workshop/20_random_sets.ipynb #5a06ea0c
 @checked
-def recommended(game: Literal["bigan", "pairwisebigan", "zerocentred"],  # of those that were tuned
+def recommended(game: Literal["bigan", "minimax", "pairwisebigan", "zerocentred"],  # the tuned ones
                 steps: Count = 2000,  # of the whole training; the settings were tried with 2,000
                 ) -> dict[str, Any]:
     """What to give `Run` for a training on points: `game`, `average` and `standardise`.
