@@ -1302,7 +1302,8 @@ def both(row):
 # %%
 def album(rows: dict, alt: str):
     "Some samples of each of four seeds, a row for a seed, game by game."
-    figure, panels = axes(1, len(rows), size=(5 / len(rows), 2.6))
+    side = 5 / len(rows)
+    figure, panels = axes(1, len(rows), size=(side, side + .3))
     for ax, (name, row) in zip(panels, rows.items()):
         pictures = torch.tensor(row["pictures"])
         image_grid(ax, framed(pictures.flatten(0, 1)), pictures.shape[1], name)
@@ -1553,7 +1554,7 @@ assert all(row["captured"] == 4 * [3] for row in record["long tuning"]
 
 # %%
 cost = {arm: 1000 * row["seconds"] / row["steps"] for arm, row in played.items()}
-assert 1.5 < cost["both"] / cost["neither"] < 2.1 and cost["G"] < 1.3 * cost["neither"]
+assert 1.5 < cost["both"] / cost["neither"] < 2 and cost["G"] < 1.3 * cost["neither"]
 {arm: round(ms) for arm, ms in cost.items()}
 
 # %% [markdown]
