@@ -1711,7 +1711,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## How well it is calibrated
-# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in their principal directions. The picture shows for each setting the share of draws with any sure difference, and with a sure difference in each measure.
+# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in principal directions (those of the reference alone, as `compare` took them when this was recorded). The picture shows for each setting the share of draws with any sure difference, and with a sure difference in each measure.
 
 # %%
 kept = recorded("compare").get("rates", [])
