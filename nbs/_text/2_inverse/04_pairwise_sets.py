@@ -651,7 +651,7 @@ if walked:
     passing = claim("On walks between encoded faces the middle pictures of BiGAN with the penalty "
                     "are good more often than those of a cross-fade", paper="this course",
                     section="drawn faces", ours=ours, holds=ours.low > fade["middle"],
-                    baseline=f"cross-fade {fade['middle']:.3f}; better of the other games {best:.2f}")
+                    baseline=f"cross-fade {fade['middle']:.3f}; best other game {best:.2f}")
 passing
 
 # %%

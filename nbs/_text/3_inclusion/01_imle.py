@@ -557,7 +557,8 @@ there, gone = (interval(modes, low=0, high=25) for modes in (there, gone))
 claim(
     "If each real point pulls its nearest sample, samples come near all modes of the grid; if each "
     "sample moves to its nearest real point, they do not",
-    paper="this course", section="the grid, 500 and 200 steps", ours=there, baseline=gone, holds=there.low > gone.high)
+    paper="this course", section="the grid, 500 and 200 steps", ours=there, baseline=gone,
+    holds=there.low > gone.high)
 
 # %% [markdown]
 # (Uniform noise comes near all 25 modes, too. The claim compares the two directions; it does not say that the samples are good.)
