@@ -276,6 +276,21 @@ def test_pictures_in_principal_directions_and_another_scale():
     assert "on one scale" in monitor(1).says and monitor.yardstick.name.startswith("64 principal")
 
 
+def test_repeats_among_noisy_pictures_are_seen_and_new_pictures_are_none():
+    """Directions fitted to the rows that samples are compared with would call every sample a repeat."""
+    g = seeded(3)
+    clean = torch.rand(4, 300, generator=g) * 2 - 1
+    draw = lambda n: clean[torch.randint(4, (n,), generator=g)] + .05 * torch.randn(n, 300, generator=g)
+
+    def repeats(repeated):
+        monitor = Monitor(draw(400), lambda n: draw(n // 2).repeat(2, 1) if repeated else draw(n), every=1, n=100, budget=1.)
+        for step in range(1, 6):
+            monitor(step)
+        return [look.counts.repeats[0] / look.counts.repeats[1] for look in monitor.looks]
+    assert max(repeats(False)) < .1
+    assert min(repeats(True)) > .9
+
+
 @pytest.mark.parametrize("modes", [8, 12])
 def test_clusters_are_joined_to_the_modes(modes):
     x, mode = ring(modes, std=.04).sample_with_modes(1500, seeded(2))

@@ -63,6 +63,16 @@ def _grouped(rows: Tensor, labels: Tensor | None, groups: int, seed: int) -> tup
     return list(range(int(names.max()) + 1)), names[cluster]
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #f5b21646
+def _apart_for_directions(first: Tensor, n: int, directions: bool,
+                          g: torch.Generator) -> tuple[Tensor, Tensor]:
+    "Rows of the reference that choose the space, and rows that samples are compared with."
+    rest = torch.ones(n, dtype=torch.bool)
+    if directions:
+        first = first[torch.randperm(len(first), generator=g)[:n // 3]]
+        rest[first] = False
+    return first, rest.nonzero()[:, 0]
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #ab2b76ea
 class Yardstick:
     "What a reference fixes before training: features, groups, and the distances that count."
     def __init__(self, reference: Tensor, features: Any, labels: Tensor | None, groups: int,
@@ -72,9 +82,11 @@ class Yardstick:
         space = feature_network(features) if isinstance(features, (str, Path)) else features
         most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
         first = thin_rows(len(reference), most, g)[:most if space is None else 2]
+        directions = space is None and math.prod(self.event) > 64
+        first, rest = _apart_for_directions(first, len(reference), directions, g)
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
-        kept = torch.randperm(len(reference), generator=g)[:max(40, max_bytes // (80 * width))]
+        kept = rest[torch.randperm(len(rest), generator=g)[:max(40, max_bytes // (80 * width))]]
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
         for rows, part in zip(self.rows.split(1000), kept.split(1000)):
             rows.copy_(self.features(reference[part]))
