@@ -598,6 +598,7 @@ on_faces = recorded("walks")
 walked = {row["setting"]: row for row in on_faces.get("walks", [])}
 fade = on_faces["null"][0] if "null" in on_faces else {}
 
+# %%
 def by_step(row: dict, name: str) -> list:
     "The mean over seeds at each of the eight steps."
     return [sum(v) / len(v) for v in zip(*row[name])]
@@ -644,8 +645,11 @@ def measured(who: str, name: str):
     "The mean and interval of a recorded share."
     return interval(walked[who][name]["by seed"], low=0, high=1)
 
+# %%
 LED, RIVALS = "BiGAN with the penalty", ("BiGAN", "BiGAN with R1")
 passing = reaching = grouping = "not recorded"
+
+# %%
 if walked:
     ours, best = measured(LED, "middle"), max(measured(who, "middle").mean for who in RIVALS)
     passing = claim("On walks between encoded faces the middle pictures of BiGAN with the penalty "
@@ -693,6 +697,8 @@ if walked:
     assert measured("BiGAN with R1", "codes").high < measured(LED, "codes").low
     assert measured(LED, "codes").high < measured(LED, "untrained codes").low
     assert measured("BiGAN", "codes").low < measured("BiGAN", "untrained codes").high
+
+# %%
 {who: f"{measured(who, 'shown'):.2f}" for who in walked} | {"data": fade.get("true")}
 
 
