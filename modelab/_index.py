@@ -983,6 +983,7 @@ NAMES = {
     'nested_settings': 'core.registry',
     'neutral_score': 'lab.view',
     'note_answer': 'course.progress',
+    'note_on_ranges': 'evaluation.audit_sources',
     'notes_of': 'evaluation.audit_sources',
     'notes_on_copies': 'evaluation.compare_parts',
     'notes_on_pair': 'evaluation.compare_parts',

@@ -924,3 +924,12 @@ def test_what_is_never_seen_has_no_size():
     shuffled_tests(pool, seeded(), 99)
     assert smallest_imbalance_seen(pool.shuffled["balance"], pool.around, 30, 30, .001) is None  # 99 shuffles have no p so small
     assert smallest_repeats_seen(len(pool.pairs), 30, 30, .001, 99) is None
+
+
+def test_what_a_half_of_the_reference_cannot_show_is_said():
+    """Without held-out data a copy of a row that was put aside looks new by the closest record; tensors on another scale are named."""
+    real = torch.rand(80, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    notes = audit(real.clone(), real).notes
+    assert any("looks at the other 40 examples only" in note for note in notes) and not any("unlike ranges" in note for note in notes)
+    assert any("unlike ranges" in note for note in audit(2 * real - 1, real).notes)
+    assert not any("unlike ranges" in note for note in audit(real * 1.5 - .4, 2 * real - 1).notes)  # no known range

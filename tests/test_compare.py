@@ -558,3 +558,13 @@ def test_noise_of_many_values_does_not_set_the_reference_apart():
     found = {row.measure: row.a for row in compare(made(200, 1), made(200, 2), made(260, 3), rounds=99).rows}
     assert .5 < found["precision"] < .95 and .5 < found["recall"] < .95 and .7 < found["density"] < 1.3
     assert found["lost"] < .05 and found["junk"] < .05
+
+
+def test_repeats_and_another_scale_are_noted():
+    """No measure sees either; a note says so."""
+    g = torch.Generator().manual_seed(0)
+    real, a, b = (torch.rand(60, 1, 9, 9, generator=g) for _ in range(3))
+    b[30:] = b[:30]
+    notes = compare(a, b, real, rounds=99).notes
+    assert [note for note in notes if "repeat another one" in note][0].startswith("B: 30 of 60") and len(notes) == 1
+    assert "unlike ranges" in compare(a, b, 2 * real - 1, rounds=99).notes[0]

@@ -135,8 +135,8 @@ def _match_tables(sources: list[SampleFile]) -> list[SampleFile]:
     return out
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #9ba3d462
-def _unlike_units(sources: list[SampleFile]) -> list[str]:
-    "A note if the values of the sources lie in unlike ranges."
+def _unlike_units(sources: list[SampleFile], sure: bool = False) -> list[str]:
+    "A note if the values of the sources lie in unlike ranges; `sure`: in unlike known ones."
     if any(s.table is not None for s in sources) or min(map(len, sources)) < 1:
         return []
     found = []
@@ -144,7 +144,8 @@ def _unlike_units(sources: list[SampleFile]) -> list[str]:
         rows = torch.linspace(0, len(s) - 1, min(len(s), 64)).long()
         found.append(value_range(s[rows])[0])
     bounded = {"[0, 1]", "[-1, 1]", "0 to 255"}
-    kinds = {name if name in bounded else "unknown" for name in found}
+    kinds = {name if name in bounded else "unknown" for name in found} - ({"unknown"} if sure
+                                                                           else set())
     wide = math.prod(sources[0].shape[1:]) >= 64  # flat pictures, perhaps
     if len(kinds) < 2 or len(sources[0].shape) < 3 and not (
             wide and "0 to 255" in kinds and "unknown" not in kinds):

@@ -375,9 +375,9 @@ def _note_on_aside(data: AuditData, searched: bool) -> list[str]:
     note = (f"holdout: none was given, so {m:,} of {n:,} examples of the reference play its part. "
             "Copies of them are found, too; but the generator was trained on them, so a sign of "
             "timidity may mean that it stays close to what it was trained on")
-    if searched:
-        note += f". Transformed copies are searched among the other {n - m:,} examples only"
-    return [note + "."]
+    only = "transformed copies, " if searched else ""
+    return [f"{note}. The search for {only}the closest record and authenticity looks at the other "
+            f"{n - m:,} examples only: a copy of one put aside looks new there."]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7536d678
 def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],

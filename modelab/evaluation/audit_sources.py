@@ -25,7 +25,7 @@ from .picture_search import (changed_scores, PictureSearch, searchable,
 
 # %% auto #0
 __all__ = ['NOISE_POINTS', 'SEARCHED_PICTURES', 'SEARCHED_PAIRS', 'least_examples', 'AuditData', 'read_data', 'file_of',
-           'link_of', 'notes_of', 'exact_copies', 'ChangedCopies', 'search_changed']
+           'link_of', 'note_on_ranges', 'notes_of', 'exact_copies', 'ChangedCopies', 'search_changed']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #fd357fd5
 def least_examples(name: str, count: int, least: int, why: str = "") -> None:
@@ -155,13 +155,11 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
             for said, rows in same.items() if rows.any()]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0b4e2a86
-def _note_on_ranges(data: AuditData) -> list[str]:
-    "A sentence if what was read from a loader or a Dataset is on another scale than the rest."
-    known = {name: x for name, x in data.sources.items() if data.own_holdout or name != "holdout"}
-    if not any(isinstance(x, HeldExamples) for x in known.values()):
-        return []
+def note_on_ranges(sources: dict[str, Any]) -> list[str]:
+    "A sentence if tensors, loaders or files of pictures are on unlike scales."
     return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
-                          for name, x in known.items()])
+                          for name, x in sources.items()],
+                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #99cfd075
 def notes_of(data: AuditData,
@@ -171,7 +169,8 @@ def notes_of(data: AuditData,
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
     leaks = data.own_holdout and not equal["holdout"]
-    found = _note_on_ranges(data) + (_leaks(as_trained, as_unseen) if leaks else [])
+    given = {k: x for k, x in data.sources.items() if data.own_holdout or k != "holdout"}
+    found = note_on_ranges(given) + (_leaks(as_trained, as_unseen) if leaks else [])
     found += [f"{name}: {note}" for name, source in data.sources.items()
               if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]

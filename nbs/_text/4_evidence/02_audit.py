@@ -2124,17 +2124,15 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
 
 
 # %% [markdown]
-# Bytes of a `Dataset` are in [0, 1] when they are read, and many generators work in [-1, 1]. A note says if the ranges differ.
+# Bytes of a `Dataset` are in [0, 1] when they are read, and many generators work in [-1, 1]. A note says if the ranges differ. For tensors of pictures it does so if one set fills [0, 1] and another one [-1, 1] or 0 to 255: a generator without a bounded output has no such range.
 
 # %%
 #| export evaluation.audit_sources
-def _note_on_ranges(data: AuditData) -> list[str]:
-    "A sentence if what was read from a loader or a Dataset is on another scale than the rest."
-    known = {name: x for name, x in data.sources.items() if data.own_holdout or name != "holdout"}
-    if not any(isinstance(x, HeldExamples) for x in known.values()):
-        return []
+def note_on_ranges(sources: dict[str, Any]) -> list[str]:
+    "A sentence if tensors, loaders or files of pictures are on unlike scales."
     return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
-                          for name, x in known.items()])
+                          for name, x in sources.items()],
+                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))
 
 
 # %% [markdown]
@@ -2149,7 +2147,8 @@ def notes_of(data: AuditData,
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
     leaks = data.own_holdout and not equal["holdout"]
-    found = _note_on_ranges(data) + (_leaks(as_trained, as_unseen) if leaks else [])
+    given = {k: x for k, x in data.sources.items() if data.own_holdout or k != "holdout"}
+    found = note_on_ranges(given) + (_leaks(as_trained, as_unseen) if leaks else [])
     found += [f"{name}: {note}" for name, source in data.sources.items()
               if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]
@@ -2737,9 +2736,9 @@ def _note_on_aside(data: AuditData, searched: bool) -> list[str]:
     note = (f"holdout: none was given, so {m:,} of {n:,} examples of the reference play its part. "
             "Copies of them are found, too; but the generator was trained on them, so a sign of "
             "timidity may mean that it stays close to what it was trained on")
-    if searched:
-        note += f". Transformed copies are searched among the other {n - m:,} examples only"
-    return [note + "."]
+    only = "transformed copies, " if searched else ""
+    return [f"{note}. The search for {only}the closest record and authenticity looks at the other "
+            f"{n - m:,} examples only: a copy of one put aside looks new there."]
 
 
 # %% [markdown]

@@ -91,6 +91,7 @@ from torch import Tensor
 
 from modelab._index import VERSION
 from modelab.data.examples import check_columns
+from modelab.evaluation.audit_sources import note_on_ranges
 from modelab.evaluation.copying import count_equal, FeatureRows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
@@ -928,7 +929,7 @@ def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
     "Rows: as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
-    kept, notes = {}, []
+    kept, notes = {}, note_on_ranges(given)
     for name, x in given.items():
         size = n if name in made else min(most, len(x))
         if name == "holdout":
@@ -1072,13 +1073,16 @@ def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
 #| export evaluation.compare_parts
 def notes_on_copies(near: Any,  # with the distances of a comparison
                     names: Iterable[str]) -> list[str]:
-    "A sentence about each generator some of whose samples equal a real example."
-    notes = []
-    for name, side in zip(names, (near.is_a, ~near.is_a)):
+    "A sentence about each generator whose samples equal a real example, or each other."
+    notes, repeated = [], lambda x: len(x) - len(x.unique(dim=0))
+    for name, side, mine in zip(names, (near.is_a, ~near.is_a), near.made.split(near.n)):
         equal = int((near.first_square[side, 0] == 0).sum())
         if equal:
             notes.append(f"{name}: {equal:,} of {near.n:,} samples equal a reference example. "
                          "Copies score well by every measure here; `modelab audit` tests for them.")
+        if (again := repeated(mine)) and not repeated(near.real):
+            notes.append(f"{name}: {again:,} of {near.n:,} samples repeat another one of {name}, "
+                         "which no measure here counts; `modelab audit` tests for repeats.")
     return notes
 
 
