@@ -1652,7 +1652,7 @@ for level in (.01, .05, .1, .3, .6):
 # ### What is looked at
 # From here to [three reports](#Three-reports), the code reads files, takes features, matches labels, and collects the examples of a report. You may skip it at a first reading.
 #
-# Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. A `DataLoader`, a `Dataset`, a table of pandas, an iterator of batches and a path become such rows, too: `held_examples` ([6.11](../6_workshop/11_pictures.ipynb#What-you-hold-in-memory)) reads each of them once. `ExampleSource` marks an argument that may be any of these. Where the scale of the values matters (`scaled`), bytes are refused.
+# Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. A `DataLoader`, a `Dataset`, a table of pandas, an iterator of batches and a path become such rows, too: `held_examples` ([6.11](../6_workshop/11_pictures.ipynb)) reads each of them once. `ExampleSource` marks an argument that may be any of these. Where the scale of the values matters (`scaled`), bytes are refused.
 
 # %%
 #| export evaluation.copying
@@ -3402,7 +3402,7 @@ assert report.sound
 report.sound, report.status, report.verdict
 
 # %% [markdown]
-# What you train on is perhaps a `DataLoader`. Give it as it is; the same holds for a `Dataset`, a table of pandas and a path ([6.11](../6_workshop/11_pictures.ipynb#What-you-hold-in-memory)). It is read once. Its labels become the classes of the report, and training goes on with the random numbers that it would have had.
+# What you train on is perhaps a `DataLoader`. Give it as it is; the same holds for a `Dataset`, a table of pandas and a path ([6.11](../6_workshop/11_pictures.ipynb)). It is read once. Its labels become the classes of the report, and training goes on with the random numbers that it would have had.
 
 # %%
 from torch.utils.data import DataLoader, TensorDataset

@@ -1782,7 +1782,7 @@ far.tolist(), twos_and_fours.usual
 
 # %% [markdown]
 # ## In your own code
-# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb#In-your-own-code). Labels of the reference then name the groups.
+# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb). Labels of the reference then name the groups.
 
 # %%
 from modelab import missing

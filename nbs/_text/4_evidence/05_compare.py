@@ -1977,7 +1977,7 @@ status
 
 # %% [markdown]
 # ## In your own code
-# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb#In-your-own-code).
+# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb).
 
 # %%
 torch.manual_seed(0)

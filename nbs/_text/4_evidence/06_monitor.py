@@ -2180,7 +2180,7 @@ take_out(20, 500)[1]
 
 # %% [markdown]
 # ## In your own code
-# The reference may be a tensor, or the `DataLoader` that you train with, as for [the audit](02_audit.ipynb#In-your-own-code). Labels in it make the groups. Its values must be on the scale of the samples, so a loader of bytes is refused. Here `G` is not trained, and the loop does nothing else. So only the first look is made: more would take more than the budget. The samples of this `G` lie close together, therefore the remark about repeats.
+# The reference may be a tensor, or the `DataLoader` that you train with, as for [the audit](02_audit.ipynb). Labels in it make the groups. Its values must be on the scale of the samples, so a loader of bytes is refused. Here `G` is not trained, and the loop does nothing else. So only the first look is made: more would take more than the budget. The samples of this `G` lie close together, therefore the remark about repeats.
 
 # %%
 torch.manual_seed(0)
