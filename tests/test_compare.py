@@ -552,7 +552,7 @@ def test_command_refuses(words, tmp_path, capsys):
 
 
 def test_noise_of_many_values_does_not_set_the_reference_apart():
-    """With few examples of many values, directions fitted on the reference alone would put all samples far from it."""
+    """With few examples of many values, directions fitted on the reference alone make precision 1 and recall 0."""
     def made(n, seed):
         return torch.randn(n, 300, generator=torch.Generator().manual_seed(seed))
     found = {row.measure: row.a for row in compare(made(200, 1), made(200, 2), made(260, 3), rounds=99).rows}

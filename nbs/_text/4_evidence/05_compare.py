@@ -896,7 +896,7 @@ def to_json(self: Comparison) -> dict[str, Any]:
 
 
 # %% [markdown]
-# Distances are taken in `value_space` of [4.3](03_missing.ipynb), unless there are features. More than 64 values become 64 principal directions, which are fitted on the examples of all sets together. If they were fitted on the reference alone, they would fit its noise, and all samples would look far from it. Features are checked: there must be one row for each example, all of one width, and the examples of the reference must not all be equal.
+# Distances are taken in `value_space` of [4.3](03_missing.ipynb), unless there are features. More than 64 values become 64 principal directions, which are fitted on the examples of all sets together. If they were fitted on the reference alone, they would fit its noise. Then few real examples of many values lie too far from each other, so that precision rises to 1 and recall falls to 0 for every generator. Features are checked: there must be one row for each example, all of one width, and the examples of the reference must not all be equal.
 
 # %%
 #| export evaluation.compare_parts
