@@ -397,6 +397,7 @@ NAMES = {
     'MNIST': 'data.mnist',
     'MODE_SETS': 'core.registry',
     'MOST': 'training.leaderboard',
+    'MOST_DIRECTIONS': 'evaluation.missing',
     'MOST_HELD': 'data.examples',
     'MOST_KINDS': 'data.tables',
     'MOST_PIXELS': 'data.image_files',

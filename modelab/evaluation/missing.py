@@ -31,8 +31,8 @@ from .missing_power import LACK, smallest_missing
 from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['LINKS', 'WALKS', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space', 'space_name',
-           'feature_space', 'missing', 'missing_groups']
+__all__ = ['LINKS', 'WALKS', 'MOST_DIRECTIONS', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space',
+           'space_name', 'feature_space', 'missing', 'missing_groups']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
@@ -349,6 +349,9 @@ def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     return name, lambda x: x.double() / scale
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #eda7fdd8
+MOST_DIRECTIONS = 64  # an example of as many values is compared as it is
+
+
 def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
                          rows: Tensor,  # of the reference, that the directions are fitted to
                          beside: Sequence[tuple[Any, Tensor]] = (),  # other sets and their rows
@@ -358,7 +361,8 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
     width, sets = math.prod(reference.shape[1:]), [(reference, rows), *beside]
     step = math.ceil(sum(len(r) for _, r in sets) * width / 2 ** 25)  # the same part of each set
     values = np.concatenate([flat_rows(x[r[::step]]).numpy() for x, r in sets])
-    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+    most = min(MOST_DIRECTIONS, len(values) - 1)
+    pca = PCA(most, svd_solver="randomized", random_state=0).fit(values)
 
     def space(x: Tensor) -> Tensor:
         rows = flat_rows(x).numpy()
@@ -371,7 +375,7 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
 def value_space(reference: Any, rows: Tensor, beside: Sequence[tuple[Any, Tensor]] = (),
                 ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances between values are taken in: its name, and a map of examples to numbers."
-    if math.prod(reference.shape[1:]) > 64:
+    if math.prod(reference.shape[1:]) > MOST_DIRECTIONS:
         return principal_directions(reference, rows, beside)
     if len(reference.shape) == 2:
         return scaled_columns(reference[rows])

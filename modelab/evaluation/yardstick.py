@@ -17,7 +17,7 @@ from ..core.seeding import derive_seed
 from ..data.examples import known_classes
 from .copying import nearest_k, nearest_others, thin_rows
 from .feature_networks import feature_network
-from .missing import feature_space
+from .missing import feature_space, MOST_DIRECTIONS
 from .precision_recall import frechet_distance
 from .sequential_test import Counts
 
@@ -82,7 +82,7 @@ class Yardstick:
         space = feature_network(features) if isinstance(features, (str, Path)) else features
         most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
         first = thin_rows(len(reference), most, g)[:most if space is None else 2]
-        directions = space is None and math.prod(self.event) > 64
+        directions = space is None and math.prod(self.event) > MOST_DIRECTIONS
         first, rest = _apart_for_directions(first, len(reference), directions, g)
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]

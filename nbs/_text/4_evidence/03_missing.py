@@ -934,6 +934,9 @@ scaled_columns(table)[0], scaled_columns(table)[1](table).std(0)
 
 # %%
 #| export
+MOST_DIRECTIONS = 64  # an example of as many values is compared as it is
+
+
 def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
                          rows: Tensor,  # of the reference, that the directions are fitted to
                          beside: Sequence[tuple[Any, Tensor]] = (),  # other sets and their rows
@@ -943,7 +946,8 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
     width, sets = math.prod(reference.shape[1:]), [(reference, rows), *beside]
     step = math.ceil(sum(len(r) for _, r in sets) * width / 2 ** 25)  # the same part of each set
     values = np.concatenate([flat_rows(x[r[::step]]).numpy() for x, r in sets])
-    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+    most = min(MOST_DIRECTIONS, len(values) - 1)
+    pca = PCA(most, svd_solver="randomized", random_state=0).fit(values)
 
     def space(x: Tensor) -> Tensor:
         rows = flat_rows(x).numpy()
@@ -961,7 +965,7 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
 def value_space(reference: Any, rows: Tensor, beside: Sequence[tuple[Any, Tensor]] = (),
                 ) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances between values are taken in: its name, and a map of examples to numbers."
-    if math.prod(reference.shape[1:]) > 64:
+    if math.prod(reference.shape[1:]) > MOST_DIRECTIONS:
         return principal_directions(reference, rows, beside)
     if len(reference.shape) == 2:
         return scaled_columns(reference[rows])
