@@ -84,7 +84,8 @@ def judged(modes: Any, walks: list[torch.Tensor]) -> dict[str, Any]:
     reached = [s[:, -3:].float().mean().item() for s in shows]
     good = torch.stack([good for _, good in seen])
     bare = torch.stack([good[:, 0] & ~modes.kinds[mode[:, 0]].any(1) for mode, good in seen])
-    return {"reached": sum(reached) / len(reached), "nearest": torch.stack(near)[..., -3:].float().mean().item(), "middle": good[..., 2:6].float().mean().item(), "start": bare.float().mean().item(),
+    return {"reached": sum(reached) / len(reached), "nearest": torch.stack(near)[..., -3:].float().mean().item(),
+            "middle": good[..., 2:6].float().mean().item(), "start": bare.float().mean().item(),
             "end": torch.stack([s[:, -1] for s in shows]).float().mean().item(), "good by step": good.float().mean((0, 1)).tolist(),
             "shows by step": torch.stack(shows).float().mean((0, 1)).tolist(),
             "nearest by step": torch.stack(near).float().mean((0, 1)).tolist(), "reached by attribute": reached}
@@ -143,7 +144,8 @@ def measured(setting: str, game: PairwiseBiGAN, steps: int, seeds: int, first: i
         if PAUSE and seeds == SEEDS and run.steps < steps:
             sys.exit(f"{setting}: paused at step {run.steps}")
     row = {"setting": setting, "steps": steps, "seeds": seeds, "looks": way} | {name: by_seed(f[name] for f in found) for name in MEASURES}
-    row |= {name: [[round(v, 3) for v in f[name]] for f in found] for name in ("good by step", "shows by step", "nearest by step", "reached by attribute")}
+    row |= {name: [[round(v, 3) for v in f[name]] for f in found]
+            for name in ("good by step", "shows by step", "nearest by step", "reached by attribute")}
     row["shown"] = by_seed(attributes_shown(modes, x) for x in run.sample(2000))
     row["codes"] = by_seed(neighbours(modes, lambda x: coded(run, x)).tolist())
     return row | {"untrained codes": by_seed(untrained.tolist())}, walks

@@ -74,7 +74,7 @@ def _examples_of(data: Any, labels: Any) -> tuple[Tensor, Any]:
     "Examples and labels, whatever holds them."
     if is_frame(data):
         return _from_table(data, labels)
-    if _gives_examples(data) and not isinstance(data, Tensor):
+    if _gives_examples(data):
         return _from_batches(data, labels)
     if labels is None:
         raise ValueError("labels: expected one per example; only a DataLoader, a Dataset and a "

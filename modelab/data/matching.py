@@ -144,8 +144,9 @@ def _unlike_units(sources: list[SampleFile], sure: bool = False) -> list[str]:
         rows = torch.linspace(0, len(s) - 1, min(len(s), 64)).long()
         found.append(value_range(s[rows])[0])
     bounded = {"[0, 1]", "[-1, 1]", "0 to 255"}
-    kinds = {name if name in bounded else "unknown" for name in found} - ({"unknown"} if sure
-                                                                           else set())
+    kinds = bounded & {*found}
+    if not sure and not bounded >= {*found}:
+        kinds.add("unknown")
     wide = math.prod(sources[0].shape[1:]) >= 64  # flat pictures, perhaps
     if len(kinds) < 2 or len(sources[0].shape) < 3 and not (
             wide and "0 to 255" in kinds and "unknown" not in kinds):

@@ -171,8 +171,7 @@ def notes_of(data: AuditData,
     leaks = data.own_holdout and not equal["holdout"]
     given = {k: x for k, x in data.sources.items() if data.own_holdout or k != "holdout"}
     found = note_on_ranges(given) + (_leaks(as_trained, as_unseen) if leaks else [])
-    found += [f"{name}: {note}" for name, source in data.sources.items()
-              if data.own_holdout or name != "holdout"
+    found += [f"{name}: {note}" for name, source in given.items()
               for note in getattr(source, "notes", None) or []]
     return list(dict.fromkeys([*found, *filter(None, equal.values())]))
 
