@@ -20,9 +20,15 @@ from torch import nn
 from modelab.__main__ import main
 from modelab.data.pictures import faces
 from modelab.evaluation import feature_networks as module
+from modelab.evaluation.audit import audit
+from modelab.evaluation.compare import compare, compare_all
+from modelab.evaluation.conditions import by_condition
+from modelab.evaluation.copies import copies
 from modelab.evaluation.feature_networks import (FEATURE_NETWORKS, FeatureNetwork, feature_network, find_weights,
                                                  package_file, read_weights, resize_pictures, to_rgb)
 from modelab.evaluation.lpips import count_sketch, lpips_rows, vgg16_parts, vgg16_weights
+from modelab.evaluation.missing import missing
+from modelab.evaluation.monitor import Monitor
 
 
 def needs(name):
@@ -133,6 +139,37 @@ def test_functions_get_examples_as_they_are_and_know_no_key():
 
 
 # names, files and functions
+
+SETS = [pictures(120, 1, 8, 8, seed=seed) for seed in range(3)]
+CALLS = {"audit": lambda f: audit(*SETS, features=f), "missing": lambda f: missing(*SETS, features=f, rounds=19),
+         "compare": lambda f: compare(*SETS, features=f, rounds=19), "copies": lambda f: copies(*SETS, features=f),
+         "compare_all": lambda f: compare_all(dict(zip("ab", SETS)), SETS[2], features=f, rounds=19),
+         "by_condition": lambda f: by_condition(SETS[0], CONDITIONS, SETS[1], CONDITIONS, features=f, rounds=19),
+         "Monitor": lambda f: Monitor(SETS[0], lambda n: SETS[1][:n], n=100, features=f).look().counts}
+CONDITIONS = torch.arange(120) % 2
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_takes_a_name_a_file_and_a_function(call, tmp_path):
+    file = traced(nn.Sequential(nn.Flatten(), randomise(nn.Linear(64, 3))), SETS[0][:2], tmp_path / "mine.pt")
+    by_name, by_network = (repr(CALLS[call](f)) for f in ("pixels", feature_network("pixels")))
+    assert by_name == by_network
+    assert repr(CALLS[call](file)) == repr(CALLS[call](str(file)))
+    assert repr(CALLS[call](lambda x: x.flatten(1))).replace("<lambda>", "pixels (no resize)") == by_name
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("source, kind, words", [
+    ("pixel", ValueError, "^features: unknown 'pixel', did you mean 'pixels'"), (3, TypeError, "^features: expected a name, a file or a function, got 3"),
+    ("dinov2", FileNotFoundError, r'^features: dinov2 needs .* feature_network\("dinov2", weights=FILE\)$'),
+    (nn.Dropout(), ValueError, "^features: the module is in training mode"),
+    (lambda x: x @ torch.ones(9, 2), ValueError, r"^features: <lambda> failed on examples of shape \(\d+, 1, 8, 8\): RuntimeError")])
+def test_every_call_refuses_wrong_features_in_one_line(call, source, kind, words, monkeypatch):
+    monkeypatch.delenv("MODELAB_WEIGHTS", raising=False)
+    with pytest.raises(kind, match=words) as told:
+        CALLS[call](source)
+    assert "\n" not in str(told.value)
+
 
 def test_a_function_by_name_is_found_in_the_present_folder(tmp_path, monkeypatch):
     (tmp_path / "my_own_features.py").write_text("LIST = []\ndef embed(x):\n    return 2 * x.flatten(1)\n")

@@ -594,3 +594,17 @@ def test_the_public_name_is_the_function_whatever_was_imported_before():
         code = f"{first}\nfrom modelab import missing\nassert callable(missing), missing"
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert inspect.ismodule(importlib.import_module("modelab.evaluation.missing"))
+
+
+def test_notes_say_what_spoils_a_comparison():
+    """Unlike scales, copies, and what was done to labels; none where nothing is to be said."""
+    g = torch.Generator().manual_seed(0)
+    real, new = torch.rand(2, 200, 1, 8, 8, generator=g)
+    assert missing(new, real, rounds=19).notes == () and "note" not in repr(missing(new, real, rounds=19))
+    dark = missing(2 * new - 1, real, rounds=39)
+    assert "(samples: [-1, 1]; reference: [0, 1])" in dark.notes[0] and repr(dark).endswith(dark.notes[0])
+    assert dark.to_json()["notes"] == list(dark.notes) and dark.notes[0] not in dark.to_json()["says"]
+    assert html.escape(dark.notes[0]) in dark._repr_html_()
+    assert missing(real[:100], real, rounds=19).notes[0].startswith("samples: 100 of 100 equal a reference example")
+    pairs = torch.utils.data.TensorDataset(real, torch.rand(200, generator=g))
+    assert missing(new, pairs, rounds=19).notes == ("reference: Labels are not used: they are no classes, got fractions.",)

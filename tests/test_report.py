@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import seeded, Tags
-from modelab import _index
+from modelab import _index, compare, compare_all, missing
 from modelab.__main__ import main
 from modelab.core.checks import error_message
 from modelab.data.labels import LabelSet
@@ -391,6 +391,23 @@ def test_file_names_that_are_no_text(tmp_path, capsys, monkeypatch):
 def test_the_frame_of_a_page():
     page = html_file("a title", "<p>\udcff é</p>").decode()
     assert "<title>a title</title>" in page and "<p>? é</p></body></html>" in page and utf8_text("é😀") == "é😀"
+
+
+def test_results_are_saved_as_a_page_or_as_json(sets, faulty, tmp_path):
+    """What the commands write with --out and --json; nothing is lost if it cannot be written."""
+    made, real = sets["lost"], sets["known"]
+    several = compare_all({"one": made, "two": sets["fine"]}, real, rounds=19)
+    for found in (faulty, missing(made, real, rounds=19), compare(made, sets["fine"], real, rounds=19), several):
+        found.save(tmp_path / "found.html")
+        page = (tmp_path / "found.html").read_text(encoding="utf-8")
+        assert page.startswith("<!doctype html>") and "http" not in page and found.protocol[:30] in page
+        found.save(str(tmp_path / "found.json"))
+        assert json.loads((tmp_path / "found.json").read_text()) == json.loads(json.dumps(found.to_json()))
+        with pytest.raises(ValueError, match=r"^path: expected a name that ends in .html or .json, got 'found'"):
+            found.save(tmp_path / "found")
+        with pytest.raises(OSError):
+            found.save(tmp_path / "none" / "found.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.html", "found.json"]
 
 
 def test_version(capsys):

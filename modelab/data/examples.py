@@ -22,12 +22,13 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from ..core.checks import check_batch
 from ..core.randomness import _own_randomness
 from .labels import class_labels
+from .matching import _unlike_units
 from .mixed_tables import is_frame
 from .readers import open_samples, SampleFile
 
 # %% auto #0
 __all__ = ['EXAMPLE_KEYS', 'LABEL_KEYS', 'HELD_BYTES', 'STREAMED', 'MOST_HELD', 'HeldExamples', 'read_batches', 'frame_numbers',
-           'held_examples', 'check_beside', 'known_classes', 'check_columns']
+           'held_examples', 'check_beside', 'known_classes', 'check_columns', 'note_on_ranges']
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #3e9ba50a
 @dataclass
@@ -354,3 +355,10 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
             raise ValueError(f"{name}: expected the columns of {first}, "
                              f"{', '.join(tables[first][:8])}, got {', '.join(mine[:8])}; write "
                              f"{name}[list({first}.columns)]")
+
+# %% ../../nbs/6_workshop/11_pictures.ipynb #646fa1d6
+def note_on_ranges(sources: dict[str, Any]) -> list[str]:
+    "A sentence if tensors, loaders or files of pictures are on unlike scales."
+    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
+                          for name, x in sources.items()],
+                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))

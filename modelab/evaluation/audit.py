@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
+from ..core.signatures import checked, InstanceOf, Labels, Real, Whole
 from ..core.statistics import wilson_interval
 from ..data.examples import check_columns, known_classes
 from .annotations import (alarmed_rows, Annotations, attributes_of,
@@ -31,6 +31,7 @@ from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS,
                                             smallest_shift_seen)
 from .copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
+from .feature_networks import Features
 from .missing import Missing, missing_groups
 from .neighbours import MAX_BYTES
 from .picture_search import change_name
@@ -417,7 +418,7 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
           holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
-          features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+          features: Features | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one

@@ -44,7 +44,7 @@ def _named_features(text: str) -> Callable:
     try:
         return feature_network(text)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        said = str(error).removeprefix("features: ").removesuffix(", or give weights=FILE")
+        said = str(error).removeprefix("features: ").partition("; or give feature_")[0]
         raise ValueError(f"--features: {said}") from error
 
 # %% ../../nbs/6_workshop/17_report.ipynb #161eadf0

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.examples import _held, HeldExamples
-from ..data.matching import _unlike_units
+from ..data.examples import note_on_ranges
 from ..data.readers import index_parts, SampleFile
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import FeatureRows, thin_rows
@@ -25,7 +24,7 @@ from .picture_search import (changed_scores, PictureSearch, searchable,
 
 # %% auto #0
 __all__ = ['NOISE_POINTS', 'SEARCHED_PICTURES', 'SEARCHED_PAIRS', 'least_examples', 'AuditData', 'read_data', 'file_of',
-           'link_of', 'note_on_ranges', 'notes_of', 'exact_copies', 'ChangedCopies', 'search_changed']
+           'link_of', 'notes_of', 'exact_copies', 'ChangedCopies', 'search_changed']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #fd357fd5
 def least_examples(name: str, count: int, least: int, why: str = "") -> None:
@@ -153,13 +152,6 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
     return [f"{int(rows.sum())} {said}. Held-out data must be new: what is said of copies, "
             "junk and timidity holds only if they are few."
             for said, rows in same.items() if rows.any()]
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #0b4e2a86
-def note_on_ranges(sources: dict[str, Any]) -> list[str]:
-    "A sentence if tensors, loaders or files of pictures are on unlike scales."
-    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
-                          for name, x in sources.items()],
-                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #99cfd075
 def notes_of(data: AuditData,

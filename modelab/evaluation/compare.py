@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from itertools import combinations
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,8 +19,9 @@ import torch
 from torch import Tensor
 
 from ..core.checks import check_int, check_number
+from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Real, Texts, Whole
+from ..core.signatures import checked, Real, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
 from .compare_parts import (
@@ -26,13 +29,14 @@ from .compare_parts import (
     notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
     text_table, thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
+from .feature_networks import Features, FeatureSource
 from .neighbours import MAX_BYTES, row_blocks
-from .page import join_words
+from .page import chart, html_file, join_words, save_document, STYLE
 from .precision_recall import frechet_distance
 
 # %% auto #0
 __all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'Difference',
-           'Comparison', 'compare', 'Comparisons', 'compare_all']
+           'Comparison', 'compare', 'Comparisons', 'compare_all', 'interval_picture', 'comparison_document']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
 COMPARED = {  # name: (whether more is better, what is said of the better one)
@@ -312,6 +316,10 @@ class Comparison:
         return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol,
                 **asdict(self)}
 
+    def save(self, path: str | Path) -> None:
+        "Write the comparison as .html, one file that needs nothing else, or as .json."
+        save_document(path, lambda folder: comparison_document(self), self.to_json)
+
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #40ab0785
 def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
@@ -347,7 +355,7 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
-            *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+            *, features: Features | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
@@ -448,6 +456,10 @@ class Comparisons:
         return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol, **kept,
                 "pairs": [pair.to_json() for pair in self.pairs]}
 
+    def save(self, path: str | Path) -> None:
+        "Write all comparisons as .html, one file that needs nothing else, or as .json."
+        save_document(path, lambda folder: comparison_document(self), self.to_json)
+
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #38c71a77
 def _count_apart(letters: dict[str, dict[str, str]]) -> int:
@@ -490,13 +502,14 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 # %% ../../nbs/4_evidence/05_compare.ipynb #143e4062
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
-                *, features: Callable | None = None, level: float = .05, most: int = 5000,
+                *, features: Features | None = None, level: float = .05, most: int = 5000,
                 rounds: int = 999, generator: torch.Generator | None = None,
                 memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     memory = check_int("memory", memory, 1 << 22)
+    features = None if features is None else FeatureSource().check("features", features)
     pairs = list(combinations(names, 2))
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
@@ -531,3 +544,28 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
                              f"{tuple(given['reference'].shape[1:])} as in reference, "
                              f"got {tuple(x.shape[1:])}")
     return given, tuple(str(name) for name in samples)
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
+def interval_picture(pair: Comparison) -> Picture:
+    "The difference in each measure with its interval, all drawn to one width."
+    figure, ax = axes(size=(4.6, 2.7))
+    ax.axvline(0, c="k", lw=1)
+    for at, row in enumerate(reversed(pair.rows)):
+        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
+        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
+        colour = FAKE if row.differs else MISSING
+        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
+        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
+    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
+    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
+    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
+                           "a sure difference")
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
+def comparison_document(found: Comparison | Comparisons) -> bytes:
+    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
+    pairs = found.pairs if isinstance(found, Comparisons) else [found]
+    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
+    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
+    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
+                                        f"{found._repr_html_()}{charts}{cite}</div>")

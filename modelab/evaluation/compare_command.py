@@ -8,22 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 
 from ..core.checks import check_int, check_number
-from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.readers import SampleFile
 from .audit_command import (check_holdout, check_outputs, command_features,
                                               memory_bytes, open_matched, reading_options,
                                               write_report)
 from .audit_sources import least_examples
-from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
-from .page import chart, html_file, STYLE, utf8_text
+from .compare import compare, compare_all, comparison_document
+from .page import utf8_text
 
 # %% auto #0
-__all__ = ['interval_picture']
+__all__ = []
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #29b0f1e8
 @register_command("compare")
@@ -67,31 +65,6 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
         notes += [f"{source.path.name}: {note}" for note in mine]
     return sources, list(dict.fromkeys(notes))
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
-def interval_picture(pair: Comparison) -> Picture:
-    "The difference in each measure with its interval, all drawn to one width."
-    figure, ax = axes(size=(4.6, 2.7))
-    ax.axvline(0, c="k", lw=1)
-    for at, row in enumerate(reversed(pair.rows)):
-        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
-        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
-        colour = FAKE if row.differs else MISSING
-        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
-        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
-    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
-    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
-    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
-                           "a sure difference")
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
-def _page(found: Comparison | Comparisons) -> bytes:
-    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    pairs = found.pairs if isinstance(found, Comparisons) else [found]
-    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
-    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
-    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
-                                        f"{found._repr_html_()}{charts}{cite}</div>")
-
 # %% ../../nbs/4_evidence/05_compare.ipynb #159dabcd
 def _check_options(args: argparse.Namespace) -> None:
     "Refuse what cannot be meant and reports that cannot be written."
@@ -119,6 +92,6 @@ def _run_compare(args: argparse.Namespace) -> int:
         text = json.dumps(found.to_json(), indent=1) + "\n"
         write_report("--json", args.json, text.encode())
     if args.out is not None:
-        write_report("--out", args.out, _page(found))
+        write_report("--out", args.out, comparison_document(found))
     print(utf8_text(str(found)))
     return found.status

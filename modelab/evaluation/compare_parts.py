@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
-from ..data.examples import check_columns
-from .audit_sources import note_on_ranges
+from ..data.examples import check_columns, note_on_ranges
 from .copying import count_equal, FeatureRows
 from .missing import space_name, value_space
 from .neighbours import exact_squared_distances, row_blocks

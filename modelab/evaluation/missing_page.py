@@ -178,12 +178,13 @@ def groups_html(found: Any,  # a `Missing`
                 name_of: Callable[[str, int], NamedRow] | None = None) -> str:
     "Missing groups as one self-contained piece of HTML; a sentence if there are none."
     more, count = len(found.groups) - SHOWN_GROUPS, len(found.groups)
-    first = f"{count} missing group{'s' * (count > 1)}" if count else repr(found)
+    first = f"{count} missing group{'s' * (count > 1)}" if count else found.says
     first += f"; the {SHOWN_GROUPS} surest are shown" * (more > 0)
+    told = list(dict.fromkeys([*found.notes, *notes]))
     form = _groups_form(found, name_of or _known_names(found)) if count else ""
     cite = html.escape(f"To cite: {found.protocol}")
     return (f'<div class="modelab-audit"><style>{STYLE}{GROUPS_STYLE}</style>'
-            f"<p><b>{html.escape(first)}</b></p>{html_lines(notes, 'Notes on the data')}{form}"
+            f"<p><b>{html.escape(first)}</b></p>{html_lines(told, 'Notes on the data')}{form}"
             f"<p><small>{cite}</small></p></div>")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #212d34a8

@@ -28,6 +28,7 @@ from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labe
                                      Whole)
 from ..data.readers import index_parts
 from .copying import ExampleSource
+from .feature_networks import Features
 from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from .neighbours import MAX_BYTES
@@ -111,7 +112,7 @@ class Monitor:
                  sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
                  every: Count = 1000,  # steps between looks
                  *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
-                 features: Any = None,  # a name, a file or a function, see `feature_network`
+                 features: Features | None = None,  # a name, a file or a function
                  labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
                  groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
                  level: _Half = .05,  # chance that a sound run alarms at any look

@@ -8,19 +8,21 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from torch import Tensor
 
+from ..core.files import atomic_write
 from ..core.plotting import Picture
 
 # %% auto #0
 __all__ = ['STYLE', 'join_words', 'xml_safe', 'on_one_scale', 'gallery', 'chart', 'html_lines', 'relative_link', 'html_rows',
-           'utf8_text', 'html_file']
+           'utf8_text', 'html_file', 'save_document']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #dcd34054
 def join_words(words: list[str], last: str = "or") -> str:
@@ -145,3 +147,14 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
              "a{color:#8ab4f8}}")
     body = f"<h1>{title}</h1>{body}"
     return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()
+
+# %% ../../nbs/6_workshop/17_report.ipynb #8ee4a219
+def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its folder
+                  values: Callable[[], dict[str, Any]]) -> None:
+    "Write a result as .html or .json, all of it or nothing."
+    path = Path(path)
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"path: expected a name that ends in .html or .json, got {path.name!r}")
+    data = (page(path.absolute().parent) if path.suffix == ".html"
+            else (json.dumps(values(), indent=1) + "\n").encode())
+    atomic_write(path, data)

@@ -21,7 +21,8 @@ from ..core.plotting import axes, FAKE, Picture, REAL, scatter
 from .attributes import AttributeTable, p_cell, p_text
 from .conditions import ConditionRow, ConditionTable, NOT_TESTED
 from .page import (_as_images, chart, gallery, html_file, html_lines, html_rows,
-                                     join_words, on_one_scale, relative_link, STYLE, xml_safe)
+                                     join_words, on_one_scale, relative_link, save_document,
+                                     STYLE, xml_safe)
 from .precision_recall import pr_curve
 
 # %% auto #0
@@ -231,6 +232,10 @@ class Report:
                 "level": self.level, "neighbours": self.neighbours, "smallest seen": self.seen,
                 "notes": self.notes,
                 "protocol": self.protocol, "examples": lists}
+
+    def save(self, path: str | Path) -> None:
+        "Write the report as .html, one file that needs nothing else, or as .json."
+        save_document(path, lambda folder: html_document(self, folder), self.to_json)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #0e1e2f41
 def _null_text(found: Finding) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from ..core.seeding import derive_seed
 from ..data.examples import known_classes
 from .copying import nearest_k, nearest_others, thin_rows
-from .feature_networks import feature_network
 from .missing import feature_space, MOST_DIRECTIONS
 from .precision_recall import frechet_distance
 from .sequential_test import Counts
@@ -79,12 +77,11 @@ class Yardstick:
                  n: int, seed: int, max_bytes: int):
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
-        space = feature_network(features) if isinstance(features, (str, Path)) else features
         most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
-        first = thin_rows(len(reference), most, g)[:most if space is None else 2]
-        directions = space is None and math.prod(self.event) > MOST_DIRECTIONS
+        first = thin_rows(len(reference), most, g)[:most if features is None else 2]
+        directions = features is None and math.prod(self.event) > MOST_DIRECTIONS
         first, rest = _apart_for_directions(first, len(reference), directions, g)
-        self.name, self.space = feature_space(space, reference[first])
+        self.name, self.space = feature_space(features, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
         kept = rest[torch.randperm(len(rest), generator=g)[:max(40, max_bytes // (80 * width))]]
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
+from modelab.core.signatures import checked, InstanceOf, Labels, Real, Whole
 from modelab.core.statistics import wilson_interval
 from modelab.data.examples import check_columns, known_classes
 from modelab.evaluation.annotations import (alarmed_rows, Annotations, attributes_of,
@@ -45,6 +45,7 @@ from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS
                                             smallest_shift_seen)
 from modelab.evaluation.copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
+from modelab.evaluation.feature_networks import Features
 from modelab.evaluation.missing import Missing, missing_groups
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import change_name
@@ -85,8 +86,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelab.data.examples import _held, HeldExamples
-from modelab.data.matching import _unlike_units
+from modelab.data.examples import note_on_ranges
 from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import FeatureRows, thin_rows
@@ -2124,19 +2124,7 @@ def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
 
 
 # %% [markdown]
-# Bytes of a `Dataset` are in [0, 1] when they are read, and many generators work in [-1, 1]. A note says if the ranges differ. For tensors of pictures it does so if one set fills [0, 1] and another one [-1, 1] or 0 to 255: a generator without a bounded output has no such range.
-
-# %%
-#| export evaluation.audit_sources
-def note_on_ranges(sources: dict[str, Any]) -> list[str]:
-    "A sentence if tensors, loaders or files of pictures are on unlike scales."
-    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
-                          for name, x in sources.items()],
-                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))
-
-
-# %% [markdown]
-# `notes_of` collects the notes.
+# `notes_of` collects these notes, and that of `note_on_ranges` ([6.11](../6_workshop/11_pictures.ipynb)) on sets whose values lie in unlike ranges.
 
 # %%
 #| export evaluation.audit_sources
@@ -2797,7 +2785,7 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
           holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
-          features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+          features: Features | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
@@ -3392,7 +3380,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## In your own code
-# The smallest use: three sets of pictures, here of noise from one law. So the audit should find nothing.
+# The smallest use: three sets of pictures, here of noise from one law. So the audit should find nothing. `report.save("report.html")` writes a page that you can share.
 
 # %%
 torch.manual_seed(0)

@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,16 +34,18 @@ from modelab._index import VERSION
 from modelab.core.checks import check_batch
 from modelab.core.plotting import axes, image_grid, Picture
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Labels, Real, Texts, Whole
+from modelab.core.signatures import checked, Labels, Real, Texts, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.data.examples import check_columns, known_classes
+from modelab.data.examples import check_columns, HeldExamples, known_classes, note_on_ranges
 from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.attributes import p_text
 from modelab.evaluation.copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
                                         nearest_others, refuse_known)
-from modelab.evaluation.missing_page import groups_html
+from modelab.evaluation.feature_networks import Features
+from modelab.evaluation.missing_page import groups_html, missing_document
 from modelab.evaluation.missing_power import LACK, smallest_missing
 from modelab.evaluation.neighbours import MAX_BYTES
+from modelab.evaluation.page import save_document
 
 # %%
 #| export evaluation.missing_command
@@ -93,11 +96,12 @@ import torch
 from torch import Tensor
 
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Labels, Real, Samples, Whole
+from modelab.core.signatures import checked, Labels, Real, Samples, Whole
 from modelab.evaluation.attributes import holm_adjusted, p_cell
 from modelab.evaluation.audit_tests import smallest_group_seen
 from modelab.evaluation.copying import nearest_k
 from modelab.evaluation.excess import LEAST_P
+from modelab.evaluation.feature_networks import Features
 from modelab.evaluation.missing import _rows_of, _shuffled_labels, feature_space, LINKS
 
 # %%
@@ -731,16 +735,29 @@ class Missing:
     middle: Callable[[], float] | None = field(repr=False, compare=False, default=None)
     where: dict[str, Tensor] = field(repr=False, compare=False, default_factory=dict)  # the map
 
+    notes: tuple[str, ...] = field(compare=False, default=())  # on the sets
+
     def __repr__(self) -> str:
-        if self.groups:
-            return "\n".join(map(str, self.groups))
-        sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-        seen = self.smallest_seen()
-        said = (f"the loss of a group apart that holds {_percent(seen)} of the data would have "
-                "been seen with 95 % power" if seen else
-                "there are too few examples to be sure to see the loss of any group")
-        return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
-                f"were {sizes}")
+        return "\n".join([self.says, *(f"note: {note}" for note in self.notes)])
+
+
+# %% [markdown]
+# Without a missing group, the sentence says what would have been found.
+
+# %%
+#| export
+@patch(as_prop=True)
+def says(self: Missing) -> str:
+    "The groups, or a sentence on what would have been found; without the notes."
+    if self.groups:
+        return "\n".join(map(str, self.groups))
+    sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
+    seen = self.smallest_seen()
+    said = (f"the loss of a group apart that holds {_percent(seen)} of the data would have "
+            "been seen with 95 % power" if seen else
+            "there are too few examples to be sure to see the loss of any group")
+    return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
+            f"were {sizes}")
 
 
 # %% [markdown]
@@ -793,6 +810,14 @@ def _repr_html_(self: Missing) -> str:
     return groups_html(self)
 
 
+# %%
+#| export
+@patch
+def save(self: Missing, path: str | Path) -> None:
+    "Write the groups as .html, one file that needs nothing else, or as .json."
+    save_document(path, lambda folder: missing_document(self, folder=folder), self.to_json)
+
+
 # %% [markdown]
 # Other tests may share the level, as in an audit. So the limit of $p$ is an argument.
 
@@ -827,9 +852,9 @@ def with_class_names(self: Missing, names: Sequence[str] | None) -> Missing:
 @patch
 def to_json(self: Missing) -> dict[str, Any]:
     "Groups, sizes and the sentence, as plain JSON."
-    return {"modelab": VERSION, "says": repr(self), "p": self.p, "level": self.level,
+    return {"modelab": VERSION, "says": self.says, "p": self.p, "level": self.level,
             "sizes": self.sizes, "smallest seen": self.smallest_seen(), "space": self.space,
-            "usual distance": self.usual, "protocol": self.protocol,
+            "usual distance": self.usual, "protocol": self.protocol, "notes": list(self.notes),
             "groups": [group.to_json() for group in self.groups]}
 
 
@@ -1085,7 +1110,7 @@ def _file_names(source: Any) -> tuple[str, ...]:
 def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
-            *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+            *, features: Features | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
@@ -1120,7 +1145,31 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
     labels, words = known_classes(given["reference"], labels)
     found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
                            generator=generator_or_default(generator), **options)
-    return found.with_class_names(words)
+    notes = note_on_ranges(given) + _notes_of_sources(given) + _note_on_copies(found)
+    return replace(found.with_class_names(words), notes=tuple(notes))
+
+
+# %% [markdown]
+# Notes say what a reader of the result should know: values in unlike ranges, what was done to the labels of a `Dataset`, and samples that are the reference itself, because then no group can be missing.
+
+# %%
+#| export
+def _notes_of_sources(given: dict[str, Any]) -> list[str]:
+    "What was done to sets that were read from a loader or a Dataset."
+    return [f"{name}: {note}" for name, x in given.items() if isinstance(x, HeldExamples)
+            for note in x.notes]
+
+
+# %%
+#| export
+def _note_on_copies(found: Missing) -> list[str]:
+    "A sentence if most samples equal a reference example."
+    equal, n = found.copies, found.sizes["samples"]
+    if equal <= n / 2:
+        return []
+    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
+            "where data is copied; `modelab audit` tests for copies."]
+
 
 
 # %% [markdown]
@@ -1610,7 +1659,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  sample_conditions: Annotated[Tensor, Labels("samples")],
                  reference: Annotated[Tensor, Samples("reference *event", 40)],
                  reference_conditions: Annotated[Tensor, Labels("reference")],
-                 *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+                 *, features: Features | None = None,
                  level: Annotated[float, Real(0., .5, above=0.)] = .05,
                  rounds: Annotated[int, Whole(19)] = 999,
                  generator: torch.Generator | None = None) -> ConditionTable:
@@ -1786,7 +1835,7 @@ far.tolist(), twos_and_fours.usual
 
 # %% [markdown]
 # ## In your own code
-# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb). Labels of the reference then name the groups.
+# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb). Labels of the reference then name the groups. `missing(...).save("groups.html")` writes the map and the cards as a page.
 
 # %%
 from modelab import missing
@@ -1836,20 +1885,6 @@ def _notes_on(source: SampleFile) -> list[str]:
     "What a reader changed, but for the order of the files."
     return [f"{source.path.name}: {note}" for note in source.notes
             if not note.startswith("Order of the pictures")]
-
-
-# %% [markdown]
-# A note says if the samples are the reference itself, because then no group can be missing.
-
-# %%
-#| export evaluation.missing_command
-def _note_on_copies(found: Missing) -> list[str]:
-    "A sentence if most samples equal a reference example."
-    equal, n = found.copies, found.sizes["samples"]
-    if equal <= n / 2:
-        return []
-    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
-            "where data is copied; `modelab audit` tests for copies."]
 
 
 # %% [markdown]
@@ -1926,7 +1961,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str], Callable
     found = missing(samples, source, holdout, features=features, names=names, level=args.level,
                     labels=labels, most=args.most, memory=memory_bytes(args.memory))
     found = found.with_class_names(source.label_names if labels is not None else None)
-    notes += _note_on_copies(found) + _note_on_classes(source, samples)
+    notes += [*found.notes, *_note_on_classes(source, samples)]
     notes += getattr(features, "notes", [])
     return found, list(dict.fromkeys(notes)), _row_names(samples, source)
 
@@ -1952,7 +1987,7 @@ def _run_missing(args: argparse.Namespace) -> int:
         write_report("--out", args.out, missing_document(found, notes, name_of, folder))
     lines = [f"{group}: {', '.join(group.names[:3])}" for group in found.groups]
     notes = [f"note: {note}" for note in notes]
-    print(utf8_text("\n".join([*(lines or [repr(found)]), *notes])))
+    print(utf8_text("\n".join([*(lines or [found.says]), *notes])))
     return int(bool(found.groups))
 
 

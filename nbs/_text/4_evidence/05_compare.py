@@ -22,7 +22,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from itertools import combinations
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,8 +32,9 @@ import torch
 from torch import Tensor
 
 from modelab.core.checks import check_int, check_number
+from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Real, Texts, Whole
+from modelab.core.signatures import checked, Real, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
 from modelab.evaluation.compare_parts import (
@@ -39,8 +42,9 @@ from modelab.evaluation.compare_parts import (
     notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
     text_table, thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
+from modelab.evaluation.feature_networks import Features, FeatureSource
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
-from modelab.evaluation.page import join_words
+from modelab.evaluation.page import chart, html_file, join_words, save_document, STYLE
 from modelab.evaluation.precision_recall import frechet_distance
 
 # %%
@@ -90,8 +94,7 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
-from modelab.data.examples import check_columns
-from modelab.evaluation.audit_sources import note_on_ranges
+from modelab.data.examples import check_columns, note_on_ranges
 from modelab.evaluation.copying import count_equal, FeatureRows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
@@ -104,19 +107,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 
 from modelab.core.checks import check_int, check_number
-from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.readers import SampleFile
 from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
                                               memory_bytes, open_matched, reading_options,
                                               write_report)
 from modelab.evaluation.audit_sources import least_examples
-from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
-from modelab.evaluation.page import chart, html_file, STYLE, utf8_text
+from modelab.evaluation.compare import compare, compare_all, comparison_document
+from modelab.evaluation.page import utf8_text
 
 # %%
 from modelab.core.checks import error_message
@@ -1032,7 +1033,7 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
-            *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+            *, features: Features | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
@@ -1388,13 +1389,14 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 #| export
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
-                *, features: Callable | None = None, level: float = .05, most: int = 5000,
+                *, features: Features | None = None, level: float = .05, most: int = 5000,
                 rounds: int = 999, generator: torch.Generator | None = None,
                 memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     memory = check_int("memory", memory, 1 << 22)
+    features = None if features is None else FeatureSource().check("features", features)
     pairs = list(combinations(names, 2))
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
@@ -1875,7 +1877,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
 # A table shows how large a difference is. A picture shows which generator is better. The measures have different scales, so all intervals are drawn with one width. A mark lies to the left if A is better, and to the right if B is better. If an interval crosses the line, the sign of the difference is not known.
 
 # %%
-#| export evaluation.compare_command
+#| export
 def interval_picture(pair: Comparison) -> Picture:
     "The difference in each measure with its interval, all drawn to one width."
     figure, ax = axes(size=(4.6, 2.7))
@@ -1899,14 +1901,30 @@ interval_picture(lost)
 # The page needs no other file. It has the frame of the audit's page ([6.17](../6_workshop/17_report.ipynb)): it is readable in the dark and on a phone, and every name is escaped. Of many pairs the first ten are drawn.
 
 # %%
-#| export evaluation.compare_command
-def _page(found: Comparison | Comparisons) -> bytes:
+#| export
+def comparison_document(found: Comparison | Comparisons) -> bytes:
     "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
     pairs = found.pairs if isinstance(found, Comparisons) else [found]
     charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
     cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
     return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
                                         f"{found._repr_html_()}{charts}{cite}</div>")
+
+
+# %%
+#| export
+@patch
+def save(self: Comparison, path: str | Path) -> None:
+    "Write the comparison as .html, one file that needs nothing else, or as .json."
+    save_document(path, lambda folder: comparison_document(self), self.to_json)
+
+
+# %%
+#| export
+@patch
+def save(self: Comparisons, path: str | Path) -> None:
+    "Write all comparisons as .html, one file that needs nothing else, or as .json."
+    save_document(path, lambda folder: comparison_document(self), self.to_json)
 
 
 # %% [markdown]
@@ -1945,7 +1963,7 @@ def _run_compare(args: argparse.Namespace) -> int:
         text = json.dumps(found.to_json(), indent=1) + "\n"
         write_report("--json", args.json, text.encode())
     if args.out is not None:
-        write_report("--out", args.out, _page(found))
+        write_report("--out", args.out, comparison_document(found))
     print(utf8_text(str(found)))
     return found.status
 
@@ -1977,7 +1995,7 @@ status
 
 # %% [markdown]
 # ## In your own code
-# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb).
+# Generator B draws from a law that is too narrow. Expect it to look more real by precision, and A to cover more by recall. Each set may also be a `DataLoader`, a `Dataset`, a table or a path, as for [the audit](02_audit.ipynb). `found.save("report.html")` writes the table and the picture as a page.
 
 # %%
 torch.manual_seed(0)

@@ -42,6 +42,7 @@ from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf
                                      Whole)
 from modelab.data.readers import index_parts
 from modelab.evaluation.copying import ExampleSource
+from modelab.evaluation.feature_networks import Features
 from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -81,7 +82,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,7 +90,6 @@ from torch import Tensor
 from modelab.core.seeding import derive_seed
 from modelab.data.examples import known_classes
 from modelab.evaluation.copying import nearest_k, nearest_others, thin_rows
-from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.missing import feature_space, MOST_DIRECTIONS
 from modelab.evaluation.precision_recall import frechet_distance
 from modelab.evaluation.sequential_test import Counts
@@ -629,12 +628,11 @@ class Yardstick:
                  n: int, seed: int, max_bytes: int):
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
-        space = feature_network(features) if isinstance(features, (str, Path)) else features
         most = min(5000, max(200, max_bytes // (64 * math.prod(self.event))))
-        first = thin_rows(len(reference), most, g)[:most if space is None else 2]
-        directions = space is None and math.prod(self.event) > MOST_DIRECTIONS
+        first = thin_rows(len(reference), most, g)[:most if features is None else 2]
+        directions = features is None and math.prod(self.event) > MOST_DIRECTIONS
         first, rest = _apart_for_directions(first, len(reference), directions, g)
-        self.name, self.space = feature_space(space, reference[first])
+        self.name, self.space = feature_space(features, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
         kept = rest[torch.randperm(len(rest), generator=g)[:max(40, max_bytes // (80 * width))]]
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
@@ -925,7 +923,7 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
              sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
              every: Count = 1000,  # steps between looks
              *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
-             features: Any = None,  # a name, a file or a function, see `feature_network`
+             features: Features | None = None,  # a name, a file or a function
              labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
              groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
              level: _Half = .05,  # chance that a sound run alarms at any look

@@ -1095,6 +1095,7 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from modelab.core.checks import check_batch
 from modelab.core.randomness import _own_randomness
 from modelab.data.labels import class_labels
+from modelab.data.matching import _unlike_units
 from modelab.data.mixed_tables import is_frame
 from modelab.data.readers import open_samples, SampleFile
 
@@ -1548,6 +1549,18 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
             raise ValueError(f"{name}: expected the columns of {first}, "
                              f"{', '.join(tables[first][:8])}, got {', '.join(mine[:8])}; write "
                              f"{name}[list({first}.columns)]")
+
+
+# %% [markdown]
+# Bytes of a `Dataset` are in [0, 1] when they are read, and many generators work in [-1, 1]. A note says if the ranges differ. For tensors of pictures it does so if one set fills [0, 1] and another one [-1, 1] or 0 to 255: a generator without a bounded output has no such range.
+
+# %%
+#| export data.examples
+def note_on_ranges(sources: dict[str, Any]) -> list[str]:
+    "A sentence if tensors, loaders or files of pictures are on unlike scales."
+    return _unlike_units([x if isinstance(x, SampleFile) else _held(name, x)
+                          for name, x in sources.items()],
+                         sure=not any(isinstance(x, HeldExamples) for x in sources.values()))
 
 
 # %% [markdown]

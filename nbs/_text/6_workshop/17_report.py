@@ -35,7 +35,8 @@ from modelab.core.plotting import axes, FAKE, Picture, REAL, scatter
 from modelab.evaluation.attributes import AttributeTable, p_cell, p_text
 from modelab.evaluation.conditions import ConditionRow, ConditionTable, NOT_TESTED
 from modelab.evaluation.page import (_as_images, chart, gallery, html_file, html_lines, html_rows,
-                                     join_words, on_one_scale, relative_link, STYLE, xml_safe)
+                                     join_words, on_one_scale, relative_link, save_document,
+                                     STYLE, xml_safe)
 from modelab.evaluation.precision_recall import pr_curve
 
 # %%
@@ -58,14 +59,16 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from torch import Tensor
 
+from modelab.core.files import atomic_write
 from modelab.core.plotting import Picture
 
 # %%
@@ -1165,6 +1168,22 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
 
 
 # %% [markdown]
+# In Python, `report.save("report.html")` writes such a page, and `report.save("report.json")` all that is known. The results of `missing` and `compare` have the same method.
+
+# %%
+#| export evaluation.page
+def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its folder
+                  values: Callable[[], dict[str, Any]]) -> None:
+    "Write a result as .html or .json, all of it or nothing."
+    path = Path(path)
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"path: expected a name that ends in .html or .json, got {path.name!r}")
+    data = (page(path.absolute().parent) if path.suffix == ".html"
+            else (json.dumps(values(), indent=1) + "\n").encode())
+    atomic_write(path, data)
+
+
+# %% [markdown]
 # The links of a report are made for the folder that it is written into.
 
 # %%
@@ -1189,6 +1208,14 @@ def html_document(report: Report,
     "The report as a file that a browser opens, without a network."
     shown = report if folder is None else _linked_from(report, Path(folder))
     return html_file("modelab audit", html_page(shown))
+
+
+# %%
+#| export
+@patch
+def save(self: Report, path: str | Path) -> None:
+    "Write the report as .html, one file that needs nothing else, or as .json."
+    save_document(path, lambda folder: html_document(self, folder), self.to_json)
 
 
 # %%
@@ -1428,12 +1455,13 @@ def groups_html(found: Any,  # a `Missing`
                 name_of: Callable[[str, int], NamedRow] | None = None) -> str:
     "Missing groups as one self-contained piece of HTML; a sentence if there are none."
     more, count = len(found.groups) - SHOWN_GROUPS, len(found.groups)
-    first = f"{count} missing group{'s' * (count > 1)}" if count else repr(found)
+    first = f"{count} missing group{'s' * (count > 1)}" if count else found.says
     first += f"; the {SHOWN_GROUPS} surest are shown" * (more > 0)
+    told = list(dict.fromkeys([*found.notes, *notes]))
     form = _groups_form(found, name_of or _known_names(found)) if count else ""
     cite = html.escape(f"To cite: {found.protocol}")
     return (f'<div class="modelab-audit"><style>{STYLE}{GROUPS_STYLE}</style>'
-            f"<p><b>{html.escape(first)}</b></p>{html_lines(notes, 'Notes on the data')}{form}"
+            f"<p><b>{html.escape(first)}</b></p>{html_lines(told, 'Notes on the data')}{form}"
             f"<p><small>{cite}</small></p></div>")
 
 
@@ -1474,7 +1502,7 @@ def _named_features(text: str) -> Callable:
     try:
         return feature_network(text)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        said = str(error).removeprefix("features: ").removesuffix(", or give weights=FILE")
+        said = str(error).removeprefix("features: ").partition("; or give feature_")[0]
         raise ValueError(f"--features: {said}") from error
 
 
