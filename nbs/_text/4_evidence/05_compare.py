@@ -1717,7 +1717,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## How well it is calibrated
-# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in principal directions (those of the reference alone, as `compare` took them when this was recorded). The picture shows for each setting the share of draws with any sure difference, and with a sure difference in each measure.
+# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in principal directions (those of all sets together). The picture shows for each setting the share of draws with any sure difference, and with a sure difference in each measure.
 
 # %%
 kept = recorded("compare").get("rates", [])
@@ -1743,14 +1743,14 @@ draw_power() if kept else "not recorded here"
 # %%
 power = {row["setting"]: row["power"] | {"any": row["any"]} for row in kept}
 if power:  # what the text below says
-    assert power["MNIST, no fours, n = 500"]["any"] < .5
+    assert .35 < power["MNIST, no fours, n = 500"]["any"] < .65
     assert power["MNIST, no fours, n = 2,000"]["any"] == 1
     for case, names in {"spread 10 % too small": ("density", "clipped density"),
                         "one lost": ("lost", "coverage"), "2 % junk": ("junk",)}.items():
         assert all(power[f"25 modes, {case}, n = 2,000"][name] > .5 for name in names)
 
 # %% [markdown]
-# No single measure finds all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows. The number of samples matters as well: with 500 samples the loss of one digit of MNIST is found in fewer than half of the draws, with 2,000 in all of them.
+# No single measure finds all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows. The number of samples matters as well: with 500 samples the loss of one digit of MNIST is found in about half of the draws, with 2,000 in all of them.
 #
 # The claim is about all pairs of one law together. It fails if the interval of the rate lies above 5 %.
 
@@ -1768,10 +1768,10 @@ if sound:
 made if sound else "not recorded here"
 
 # %% [markdown]
-# How often does the interval hold the true difference, which is the mean over all draws? The upper rows are those of the recording above that have 100 draws or more. For the lower rows `benchmarks/intervals.py` took 300 and 1,000 samples of 25 modes, twelve and forty of each mode, with four generators, and made 200 draws of each. Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
+# How often does the interval hold the true difference, which is the mean over all draws? The upper ten rows are those of the recording above. For the lower rows `benchmarks/intervals.py` took 300 and 1,000 samples of 25 modes, twelve and forty of each mode, with four generators, and made 200 draws of each. Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
 
 # %%
-many, by_size = [row for row in kept if row["draws"] >= 100], {}
+many, by_size = kept, {}
 for row in recorded("intervals").get("compare", []):
     setting, measure = row["setting"].rsplit(": ", 1)
     rows = by_size.setdefault("1,000" in setting, [])
@@ -1795,8 +1795,9 @@ def draw_covers():
     names = [f"{row['setting']} ({row['draws']} draws)" for row in rows]
     ax.set(yticks=range(len(rows)), yticklabels=names, xlabel="share of intervals that hold it",
            ylim=(len(rows) - .5, -.5))
-    return Picture(figure, "With 500 samples or more no dot lies to the left of the grey bar; "
-                           "with 300 some do, and one of them is near .75")
+    return Picture(figure, "Of the rows with 500 samples or more two have a dot to the left of the "
+                           "grey bar, those of MNIST without fours; with 300 samples more have "
+                           "one, and one of them is near .75")
 
 
 draw_covers() if many else "not recorded here"
@@ -1805,15 +1806,17 @@ draw_covers() if many else "not recorded here"
 lowest = lambda rows: min((share, measure, row["setting"]) for row in rows
                           for measure, share in row["covers"].items())
 if many and small and large:
-    for row in many + large:
-        assert all(share > .95 - two_errors(row) for share in row["covers"].values())
+    short = [(row["setting"], name) for row in many + large
+             for name, share in row["covers"].items() if share <= .95 - two_errors(row)]
+    assert short == [(f"MNIST, no fours, n = {n}", "lost") for n in ("500", "2,000")]
+    assert .8 < lowest(many)[0] < .9  # as the text says
     assert lowest(small)[0] < .85 and lowest(small)[1] == "lost"
     tried = recorded("intervals")["earlier"]["held"]  # the jackknife
     assert min(tried, key=tried.get).endswith("lost") and np.median(list(tried.values())) > .98
     print(lowest(many), lowest(large), lowest(small), sep="\n")
 
 # %% [markdown]
-# With 500 samples or more no interval is too short by more than chance. This holds without a fault, and for 1,000 samples of 25 modes with three kinds of fault. With twelve examples in a mode the intervals of the two densities are too short in three of four settings, and that of *lost* is too short if a mode is lost. (There the dot of precision lies just beside the bar, too.) A jackknife that leaves out a twentieth at a time was tried instead. It held the differences there in nearly all draws, so it was much too long, but that in *lost* in 84 %. So read the interval with care if a kind of example has fewer than forty examples. This is the smallest number at which they were measured with faults and held. (Twenty held without a fault.) The p-value is exact for any number of samples.
+# With 500 samples or more only one interval is too short by more than chance: that of *lost* where MNIST lacks a digit. It holds the true difference in 82 % and 88 % of the draws, for 500 and 2,000 samples. All others hold, without a fault and with the faults of 25 modes. With twelve examples in a mode the intervals of the two densities are too short in three of four settings, and that of *lost* is too short if a mode is lost. (There the dot of precision lies just beside the bar, too.) A jackknife that leaves out a twentieth at a time was tried instead. It held the differences there in nearly all draws, so it was much too long, but that in *lost* in 84 %. So read the intervals with care if a kind of example has fewer than forty examples, and that of *lost* where a whole kind of picture is lost. (Without a fault all held with twenty examples of each kind.) The p-value is exact for any number of samples.
 
 # %% [markdown]
 # ## The command
