@@ -23,6 +23,7 @@ from modelab.core.seeding import derive_seed
 from modelab.data.digits import digits
 from modelab.data.mixtures import grid, mixture, ring
 from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import ZeroCentred
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.game import Game
@@ -589,6 +590,36 @@ def test_losses_stay_where_their_data_are(name, monkeypatch):
         loss = getattr(game, f"loss_{word}")(turn)
         assert loss.shape == (2,) and loss.device.type == "meta"
         loss.sum().backward()
+
+
+PICTURE_KINDS = ("conv", "style", "grown", "mlp")
+
+
+@pytest.mark.parametrize("kind", PICTURE_KINDS)
+def test_picture_networks_play_on_a_gpu(kind, cuda, tmp_path):
+    """Two equal trainings there agree, and a file of one goes on here."""
+    def play():
+        game = ZeroCentred(networks=Networks(kind, width=8, latent=8))
+        return Run(game, "stacked_digits", runs=2, batch=8, average=.9, device="cuda").step(3)
+    run = play()
+    assert all(w.device.type == "cuda" for net in run.players.nets.values() for w in net.parameters()) and same(play(), run)
+    here = Run.load(run.save(tmp_path / "run"), device="cpu")
+    assert torch.allclose(here.sample(16), run.sample(16).cpu(), atol=1e-3) and here.step(1).steps == 4
+
+
+@pytest.mark.parametrize("kind", PICTURE_KINDS)
+def test_picture_networks_stay_where_their_data_are(kind, monkeypatch):
+    """On `meta`, as above: both turns, and the samples of the generator."""
+    monkeypatch.setattr("modelab.core.seeding._draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
+    game = ZeroCentred(networks=Networks(kind, width=8, latent=8))
+    nets = {k: net.to("meta") for k, net in game.players((3, 8, 8), 8, 2, [None, None]).items()}
+    z, x = torch.randn(2, 8, 8, device="meta"), torch.randn(2, 8, 3, 8, 8, device="meta")
+    turn = SimpleNamespace(step=0, batch=8, generator=None, x=x, z=z, real=lambda *_: x, noise=lambda *_: z, **nets)
+    for word in "DG":
+        loss = getattr(game, f"loss_{word}")(turn)
+        assert loss.shape == (2,) and loss.device.type == "meta"
+        loss.sum().backward()
+    assert nets["G"](z).shape == (2, 8, 3, 8, 8) and nets["G"](z).device.type == "meta"
 
 
 @pytest.mark.parametrize("lr", (1e-3, {"G": 1e-3, "D": 2e-3}))
