@@ -291,7 +291,7 @@ GOOD = torch.randn(100, 3, generator=seeded())
     (lambda: audit(GOOD, GOOD * math.nan), "reference"),
     (lambda: audit(GOOD, GOOD, GOOD[:, :1]), "holdout"),
     (lambda: audit(GOOD, GOOD, labels=torch.zeros(3)), "labels"),
-    (lambda: audit(GOOD, GOOD, features="pixels"), "pictures: expected shape"),
+    (lambda: audit(GOOD, GOOD, features="pixels"), "samples: expected shape"),
     (lambda: audit(GOOD, GOOD, features=lambda x: x[:3]), "features"),
     (lambda: audit(GOOD, GOOD, level=0), "level"),
     (lambda: audit(GOOD, GOOD, most=3), "most"),

@@ -181,7 +181,7 @@ def test_shared_letters():
 
 @pytest.mark.parametrize("change, words", [
     (lambda a, b, r: (a, b, r.fill_(float("nan"))), "reference.*NaN|reference.*finite|not finite"),
-    (lambda a, b, r: (a, b, torch.ones_like(r)), "reference: all examples are equal"),
+    (lambda a, b, r: (a, b, torch.ones_like(r)), "reference: all .* examples are equal"),
     (lambda a, b, r: (a[:1], b, r), "a: .*40"), (lambda a, b, r: (a, b[:, :1], r), "b"),
     (lambda a, b, r: (a, b, r[:10]), "reference: .*40"),
 ])
@@ -197,7 +197,7 @@ def test_bad_features_and_names_are_refused():
         compare(a, b, real, features=lambda x: x[:10])
     with pytest.raises(ValueError, match="features"):
         compare(a, b, real, features=lambda x: x * float("nan"))
-    with pytest.raises(ValueError, match="all examples are equal"):
+    with pytest.raises(ValueError, match="features: the same for all 80 examples"):
         compare(a, b, real, features=lambda x: torch.ones(len(x), 3))
     for names in (("A", "A"), ("A", "B", "C")):
         with pytest.raises(ValueError, match="names"):
@@ -568,3 +568,12 @@ def test_repeats_and_another_scale_are_noted():
     notes = compare(a, b, real, rounds=99).notes
     assert [note for note in notes if "repeat another one" in note][0].startswith("B: 30 of 60") and len(notes) == 1
     assert "unlike ranges" in compare(a, b, 2 * real - 1, rounds=99).notes[0]
+
+
+def test_names_that_are_one_text_and_wrong_rounds_are_refused():
+    a, b, real = bags()
+    with pytest.raises(ValueError, match="^samples: expected names that differ as texts"):
+        compare_all({1: a, "1": b}, real)
+    for rounds in (-5, "x", 3):
+        with pytest.raises((ValueError, TypeError), match="^rounds: expected a whole number ≥ 19"):
+            compare_all({"a": a, "b": b}, real, rounds=rounds)

@@ -133,9 +133,22 @@ def test_functions_get_examples_as_they_are_and_know_no_key():
         return x.cumsum(1)
     network = feature_network(embed, batch=3)
     table = 9 * pictures(4, 2).double() - 5
-    assert torch.allclose(network(table), table.float().cumsum(1))
-    assert [s[:2] for s in seen] == [(torch.float32, (3, 2)), (torch.float32, (1, 2))] and seen[0][2] < 0
+    assert torch.equal(network(table), table.cumsum(1))
+    assert [s[:2] for s in seen] == [(torch.float64, (3, 2)), (torch.float64, (1, 2))] and seen[0][2] < 0
     assert network.key is None and "embed" in network.name and not network.pictures
+
+
+def test_the_cause_of_a_torchscript_error_is_said(tmp_path):
+    colours = feature_network(traced(conv_net(), pictures(2, 3, 8, 8), tmp_path / "net.pt"))
+    with pytest.raises(ValueError, match="failed on examples of shape .*: RuntimeError: Given groups=1"):
+        colours(pictures(2, 1, 8, 8))
+
+
+def test_sparse_features_and_a_path_of_a_module_are_refused():
+    with pytest.raises(TypeError, match=r"^features: expected a dense tensor, got torch.sparse_coo; write .to_dense\(\)$"):
+        audit(*SETS, features=lambda x: x.flatten(1).to_sparse())
+    with pytest.raises(ValueError, match="^features: expected mine:embed, got 'mine.py:embed'$"):
+        feature_network("mine.py:embed")
 
 
 # names, files and functions

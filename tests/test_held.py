@@ -295,3 +295,105 @@ def test_random_states_are_restored_after_an_error():
     with pytest.raises(ValueError, match="failed"):
         held_examples(Rows(lambda i: torch.rand(2) / (1 if i < 3 else None)))
     assert torch.equal(before, torch.get_rng_state())
+
+
+# what is read from files is matched
+
+TABLES = {name: pd.DataFrame({"exp": g.exponential(size=n), "norm": g.normal(size=n), "colour": g.choice(["red", "green"], n)})
+          for name, n, g in (("train", 300, np.random.default_rng(0)), ("made", 200, np.random.default_rng(1)),
+                                       ("test", 200, np.random.default_rng(2)))}
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Three tables as files."""
+    for name, table in TABLES.items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    return tmp_path
+
+
+FOUR = {"audit": audit, "missing": lambda *x: missing(*x, rounds=19), "copies": copies,
+        "compare": lambda made, known, new: compare(made, new, known, rounds=19),
+        "compare_all": lambda made, known, new: compare_all({"a": made, "b": new}, known, rounds=19)}
+
+
+def values_of(found):
+    """The numbers of a result."""
+    return {k: v for k, v in found.to_json().items() if k not in ("notes", "says", "protocol", "modelab", "listed")}
+
+
+@pytest.mark.parametrize("call", FOUR)
+def test_tables_in_files_are_encoded_by_the_reference(call, tables):
+    made, *_ = three = [str(tables / f"{name}.csv") for name in ("made", "train", "test")]
+    plain = FOUR[call](*three)
+    TABLES["made"][["colour", "norm", "exp"]].to_csv(made, index=False)
+    assert json.dumps(values_of(FOUR[call](*three))) == json.dumps(values_of(plain))  # columns go by their names
+    TABLES["made"].rename(columns={"exp": "foo"}).to_csv(made, index=False)
+    with pytest.raises(ValueError, match="made.csv: the columns differ from the reference's: it lacks exp"):
+        FOUR[call](*three)
+
+
+def test_tables_in_files_have_the_scale_of_the_reference(tables):
+    """What the command says of the same files, too."""
+    made, known, new = (tables / f"{name}.csv" for name in ("made", "train", "test"))
+    assert audit(made, known, new).sound and not missing(made, known, new, rounds=39)
+    table = TABLES["made"]
+    table.assign(norm=100 * table["norm"] + 7).to_csv(made, index=False)
+    assert "junk" in audit(made, known, new).verdict and len(missing(made, known, new, rounds=39)) == 1
+    table.assign(colour="blue").to_csv(made, index=False)
+    assert not audit(made, known, new).sound
+    with pytest.raises(ValueError, match="^samples: expected a path, as reference is"):
+        audit(torch.randn(200, 4), known)
+    with pytest.raises(ValueError, match="^reference: expected numbers on the scale on which the generator works, got a table"):
+        Monitor(known, lambda n: torch.randn(n, 4), n=60)
+
+
+@pytest.mark.parametrize("call", FOUR)
+def test_what_a_reader_did_is_a_note(call, tables):
+    if call == "copies":
+        pytest.skip("2026-12-01: its report has no notes")
+    found = FOUR[call](*(str(tables / f"{name}.csv") for name in ("made", "train", "test")))
+    assert any("standardised by the reference: exp, norm" in note for note in found.notes)
+
+
+def test_labels_of_many_digits_stay_apart():
+    g = seeded(0)
+    x, new, made = torch.randn(3, 200, 3, generator=g)
+    y = torch.arange(200) % 3
+    assert list(audit(made, x, new, labels=y + 20231100).to_json()["classes"]) == ["20231100", "20231101", "20231102"]
+    lost = missing(made[made[:, 0] < .3], x, rounds=39, labels=y + 20231100).groups[0]
+    assert set(lost.classes) <= {"20231100", "20231101", "20231102"} and len(lost.classes) > 1
+
+
+@pytest.mark.parametrize("call", [*FOUR, "Monitor"])
+def test_features_without_any_spread_are_refused(call):
+    x = torch.randn(3, 200, 3, generator=seeded(0))
+    calls = FOUR | {"Monitor": lambda made, known, new: Monitor(known, lambda n: made[:n], n=60)}
+    plain = lambda v: torch.zeros(len(v), 2)
+    with pytest.raises(ValueError, match="^features: the same for all 200 examples of (the )?(reference|train)$"):
+        {"audit": audit, "missing": missing, "copies": copies, "compare": lambda a, r, h, **kw: compare(a, h, r, **kw),
+         "compare_all": lambda a, r, h, **kw: compare_all({"a": a, "b": h}, r, **kw),
+         "Monitor": lambda a, r, h, **kw: Monitor(r, lambda n: a[:n], n=60, **kw)}[call](*x, features=plain)
+    with pytest.raises(ValueError, match="^(reference|train): all 200 examples are equal$"):
+        calls[call](x[0], torch.ones(200, 3), x[2])
+
+
+def test_a_picture_outside_of_its_range_does_not_end_a_training():
+    x, draws = torch.rand(2, 100, 1, 8, 8, generator=seeded(0)), itertools.count()
+    watch = Monitor(x[0], lambda n: x[1][:n] * (1.02 if next(draws) else 1), n=60, features="pixels")
+    assert watch.look().counts
+    with pytest.warns(RuntimeWarning, match=r"^sampler: values from .* to 1.02 were clipped to \[0, 1\]"):
+        watch.look()
+    watch.look()
+    with pytest.raises(ValueError, match=r"^sampler: expected pictures from 0 to 1, .*; return \(x \+ 1\) / 2$"):
+        Monitor(x[0], lambda n: 2 * x[1][:n] - 1, n=60, features="pixels").look()
+    with pytest.raises(ValueError, match="^samples: expected values from 0 to 1, got -"):
+        audit(2 * x[0] - 1, x[1], features="pixels")
+
+
+def test_a_class_that_is_not_watched_is_named():
+    x, labels = torch.rand(60, 100, generator=seeded(0)), torch.zeros(60, dtype=torch.long)
+    labels[0] = 1
+    with pytest.warns(UserWarning, match="^labels: class 1 is not watched"):
+        for seed in range(5):
+            Monitor(x, lambda n: x[:n], n=50, labels=labels, seed=seed)

@@ -281,13 +281,11 @@ def test_features_decide_what_is_near():
     assert missing(*noisy, features=lambda v: v[:, :8], rounds=99).p <= .05
 
 
-def test_equal_examples_are_no_trouble():
+def test_equal_samples_are_no_trouble_and_an_equal_reference_is_refused():
     t, _, h, x = draw(5, 100)
     assert len(missing(x[:1].expand(100, 8), t, h, rounds=99))
-    one = torch.zeros(100, 8)
-    group, = missing(x, one, one, rounds=99).groups
-    assert (group.share, group.samples_share) == (1., 0.) and "100 % of the data" in str(group)
-    assert not missing(one, one, one, rounds=99).groups
+    with pytest.raises(ValueError, match="^reference: all 100 examples are equal$"):
+        missing(x, torch.zeros(100, 8), h)
 
 
 def test_pictures_keep_their_shape():

@@ -351,6 +351,9 @@ def test_a_report_does_not_overwrite_what_is_read(ask, files, capsys):
     assert before == {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
     assert "is an input" in error_message(check_outputs, ["set"], [], out="set/1.png")
     assert "is an input" in error_message(check_outputs, ["all.npz:x"], [], json="all.npz")
+    (files / "code").mkdir()
+    (files / "code" / "mine.py").write_text("twice = float")
+    assert "is an input" in error_message(check_outputs, ["code.mine:twice"], [], json="./code/mine.py")
     (files / "set" / "report.html").write_text("of last time")
     check_outputs(["set", "no.npy", None, "mine:twice"], [], out="set/report.html", json="set/new.json", junit=None)
 

@@ -72,6 +72,8 @@ def check_batch(name: str,  # the argument's name, for the error
     "`x` as a floating tensor `(n, *event)`; refuses wrong shapes, NaN and infinity."
     import torch
     x = _as_tensor(name, x)
+    if x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got {x.layout}; write .to_dense()")
     want = "(n, ...)" if event is None else "(" + ", ".join(["n", *map(str, event)]) + ")"
     if x.ndim < 1 or event is not None and tuple(x.shape[1:]) != tuple(event) or 0 in x.shape[1:]:
         raise ValueError(f"{name}: expected shape {want}, got {tuple(x.shape)}")

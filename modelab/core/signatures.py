@@ -392,6 +392,9 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
+    for kind in {type(shape) for shape in shapes.values() if hasattr(shape, "together")}:
+        checked |= kind.together({name: checked[name] for name, shape in shapes.items()
+                                  if type(shape) is kind})
     _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():

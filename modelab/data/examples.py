@@ -22,13 +22,14 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from ..core.checks import check_batch
 from ..core.randomness import _own_randomness
 from .labels import class_labels
-from .matching import _unlike_units
+from .matching import _unlike_units, match_sources
 from .mixed_tables import is_frame
 from .readers import open_samples, SampleFile
 
 # %% auto #0
 __all__ = ['EXAMPLE_KEYS', 'LABEL_KEYS', 'HELD_BYTES', 'STREAMED', 'MOST_HELD', 'HeldExamples', 'read_batches', 'frame_numbers',
-           'held_examples', 'check_beside', 'known_classes', 'check_columns', 'note_on_ranges']
+           'held_examples', 'check_beside', 'known_classes', 'check_columns', 'match_held', 'notes_on_sources',
+           'note_on_ranges']
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #3e9ba50a
 @dataclass
@@ -355,6 +356,28 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
             raise ValueError(f"{name}: expected the columns of {first}, "
                              f"{', '.join(tables[first][:8])}, got {', '.join(mine[:8])}; write "
                              f"{name}[list({first}.columns)]")
+
+# %% ../../nbs/6_workshop/11_pictures.ipynb #84774368
+def match_held(sets: dict[str, Any]) -> dict[str, Any]:
+    "Sets by name; those that were read from paths are matched, as `match_sources` does."
+    paths = [name for name, x in sets.items()
+             if isinstance(x, SampleFile) and not isinstance(x, HeldExamples)]
+    paths.sort(key=lambda name: name not in ("reference", "train"))
+    table = next((name for name in paths if sets[name].table is not None), None)
+    if table and len(paths) < len(sets):
+        other = next(name for name in sets if name not in paths)
+        raise ValueError(f"{other}: expected a path, as {table} is: the columns of a table in a "
+                         "file are standardised; or give two tables of pandas")
+    if len(paths) < 2:
+        return sets
+    return sets | dict(zip(paths, match_sources(*(sets[name] for name in paths))[0]))
+
+# %% ../../nbs/6_workshop/11_pictures.ipynb #9580c805
+def notes_on_sources(sets: dict[str, Any]) -> list[str]:
+    "Sentences on what was done when sets were read, but for the order of the files."
+    return [note if note.startswith(x.path.name) else f"{x.path.name}: {note}"
+            for x in sets.values() if isinstance(x, SampleFile) for note in x.notes
+            if not note.startswith("Order of the pictures")]
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #646fa1d6
 def note_on_ranges(sources: dict[str, Any]) -> list[str]:

@@ -130,7 +130,7 @@ def _match_tables(sources: list[SampleFile]) -> list[SampleFile]:
         except ValueError as error:
             raise ValueError(f"{s.path.name}: {error}") from error
         notes = table.notes() if s is sources[0] else []
-        out.append(dataclasses.replace(s, shape=x.shape, notes=notes,
+        out.append(dataclasses.replace(s, shape=x.shape, notes=notes, table=None,  # done once
                                        take=lambda index, x=x: x[index]))
     return out
 

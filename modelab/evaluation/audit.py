@@ -31,7 +31,7 @@ from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS,
                                             smallest_shift_seen)
 from .copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
-from .feature_networks import Features
+from .feature_networks import FeatureChoice
 from .missing import Missing, missing_groups
 from .neighbours import MAX_BYTES
 from .picture_search import change_name
@@ -64,7 +64,7 @@ def _in_reference(data: AuditData, x: Tensor, distance: Tensor,
     "Distances to the nearest five of the reference's features, and their places there."
     rows = data.rows["reference"]
     if torch.equal(rows, data.searched):
-        return distance, torch.searchsorted(rows, row)
+        return distance, torch.searchsorted(rows, row.contiguous())
     return nearest_k(x, data.features["reference"], min(5, len(rows)))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e0d571b7
@@ -120,7 +120,7 @@ def _class_shares(data: AuditData, found: _Compared,
     names = getattr(data.sources["reference"], "label_names", None)
     classes, shares = labels.unique(), {}
     for value in classes:
-        of, name = votes == value, f"{value.item():g}"
+        of, name = votes == value, str(int(value))
         share, expected = (float(of[part].double().mean()) for part in (is_sample, ~is_sample))
         low, high = wilson_interval(share, int(is_sample.sum()))
         p = min(1., len(classes) * one_sided_p(of, ~is_sample))
@@ -418,7 +418,7 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
           holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
-          features: Features | None = None,
+          features: FeatureChoice | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one

@@ -19,7 +19,6 @@ import torch
 
 from .._index import VERSION
 from ..core.checks import check_int, check_packages
-from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..data.feature_cache import cached, content_key
 from ..data.labels import attribute_names, LabelFile, LabelSet, read_labels
@@ -31,7 +30,7 @@ from .audit import audit, AUDIT_NEIGHBOURS
 from .baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
 from .feature_networks import feature_network
-from .page import utf8_text
+from .page import utf8_text, write_document
 from .report import html_document, junit_xml, Report
 
 # %% auto #0
@@ -242,7 +241,8 @@ def _is_input(place: Path, source: str) -> bool:
     if not place.exists():
         return False
     parts = source.split(":")
-    paths = (Path(":".join(parts[:i + 1])) for i in range(len(parts)))
+    paths = [Path(":".join(parts[:i + 1])) for i in range(len(parts))]
+    paths += [Path(parts[0].replace(".", os.sep) + ".py")] * (len(parts) > 1)  # of module:function
     known = [path.resolve() for path in paths if path.exists()]
     report = place.suffix.lower() in (".html", ".json", ".xml")
     return any(place.samefile(path) or not report and path.is_dir()
@@ -305,11 +305,7 @@ def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Re
 # %% ../../nbs/6_workshop/17_report.ipynb #28454bfa
 def write_report(option: str, path: str, data: bytes) -> None:
     "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
-    try:
-        atomic_write(path, data)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"{option}: {path} cannot be written: {reason}") from error
+    write_document(path, data, f"{option}: ")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d
 def _write_reports(report: Report, args: argparse.Namespace, worse: set[str] | None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..data.examples import note_on_ranges
 from ..data.readers import index_parts, SampleFile
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
-from .copying import FeatureRows, thin_rows
+from .copying import check_spread, FeatureRows, thin_rows
 from .missing import space_name, value_space
 from .neighbours import MAX_BYTES
 from .picture_search import (changed_scores, PictureSearch, searchable,
@@ -83,13 +83,6 @@ class AuditData:
         shape = min(NOISE_POINTS, len(self.features["samples"])), len(low)
         return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #7a66e4d8
-def _check_spread(features: Tensor, named: bool) -> None:
-    "Refuse a reference whose examples, or whose features, are all equal."
-    if bool((features == features[0]).all()):
-        raise ValueError(f"features: the same for all {len(features)} examples of the reference"
-                         if named else f"reference: all {len(features)} examples are equal")
-
 # %% ../../nbs/4_evidence/02_audit.ipynb #d8a585c9
 def _halves(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     "Numbers below n, in order: those that choose the space, and the fresh ones."
@@ -108,7 +101,7 @@ def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | N
     widths = {values.shape[1] for values in read.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
-    _check_spread(read["reference"], features is not None)
+    check_spread(read["reference"], features is not None)
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
     return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes, own_holdout)
 

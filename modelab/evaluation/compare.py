@@ -29,7 +29,7 @@ from .compare_parts import (
     notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
     text_table, thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
-from .feature_networks import Features, FeatureSource
+from .feature_networks import FeatureChoice, FeatureSource
 from .neighbours import MAX_BYTES, row_blocks
 from .page import chart, html_file, join_words, save_document, STYLE
 from .precision_recall import frechet_distance
@@ -355,7 +355,7 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
-            *, features: Features | None = None,
+            *, features: FeatureChoice | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
@@ -502,7 +502,7 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 # %% ../../nbs/4_evidence/05_compare.ipynb #143e4062
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
-                *, features: Features | None = None, level: float = .05, most: int = 5000,
+                *, features: FeatureChoice | None = None, level: float = .05, most: int = 5000,
                 rounds: int = 999, generator: torch.Generator | None = None,
                 memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
@@ -510,7 +510,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     check_number("level", level, 0, .5, above=0)
     memory = check_int("memory", memory, 1 << 22)
     features = None if features is None else FeatureSource().check("features", features)
-    pairs = list(combinations(names, 2))
+    pairs, rounds = list(combinations(names, 2)), check_int("rounds", rounds, 19)
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
@@ -532,12 +532,15 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
                         f"got {samples!r:.60}")
+    if len({str(name) for name in samples}) < len(samples):
+        raise ValueError(f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
     if taken := {"reference", "holdout"} & set(samples):
         raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}")
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
     given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
+    given = ExampleSource.together(given)
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "

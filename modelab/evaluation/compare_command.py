@@ -87,7 +87,7 @@ def _run_compare(args: argparse.Namespace) -> int:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
-    found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
+    found.notes[:] = dict.fromkeys([*notes, *found.notes, *getattr(features, "notes", [])])
     if args.json is not None:
         text = json.dumps(found.to_json(), indent=1) + "\n"
         write_report("--json", args.json, text.encode())

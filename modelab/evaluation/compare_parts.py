@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
-from ..data.examples import check_columns, note_on_ranges
-from .copying import count_equal, FeatureRows
+from ..data.examples import check_columns, note_on_ranges, notes_on_sources
+from .copying import check_spread, count_equal, FeatureRows
 from .missing import space_name, value_space
 from .neighbours import exact_squared_distances, row_blocks
 
@@ -108,8 +108,7 @@ def compared_features(given: dict[str, Any],  # tensors or files
         if x.shape[1] != width:
             raise ValueError(f"features: expected one row of {width} numbers for each of "
                              f"{len(rows[name])} examples of {name}, got {tuple(x.shape)}")
-    if not (found["reference"] != found["reference"][:1]).any():
-        raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
+    check_spread(found["reference"], features is not None)
     return space, found
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #4a2bde7a
@@ -117,7 +116,7 @@ def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
     "Rows: as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
-    kept, notes = {}, note_on_ranges(given)
+    kept, notes = {}, note_on_ranges(given) + notes_on_sources(given)
     for name, x in given.items():
         size = n if name in made else min(most, len(x))
         if name == "holdout":

@@ -18,7 +18,7 @@ from .attributes import holm_adjusted, p_cell
 from .audit_tests import smallest_group_seen
 from .copying import nearest_k
 from .excess import LEAST_P
-from .feature_networks import Features
+from .feature_networks import FeatureChoice
 from .missing import _rows_of, _shuffled_labels, feature_space, LINKS
 
 # %% auto #0
@@ -127,7 +127,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  sample_conditions: Annotated[Tensor, Labels("samples")],
                  reference: Annotated[Tensor, Samples("reference *event", 40)],
                  reference_conditions: Annotated[Tensor, Labels("reference")],
-                 *, features: Features | None = None,
+                 *, features: FeatureChoice | None = None,
                  level: Annotated[float, Real(0., .5, above=0.)] = .05,
                  rounds: Annotated[int, Whole(19)] = 999,
                  generator: torch.Generator | None = None) -> ConditionTable:

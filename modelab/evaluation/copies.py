@@ -17,10 +17,10 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, Real, Samples, Whole
 from ..data.readers import index_parts
 from .copy_report import CopyFinding, CopyMatch, CopyReport
-from .copying import (authentic_share, copying_z, ExampleSource, FeatureRows,
-                                        flat_rows, nearest_rows)
+from .copying import (authentic_share, check_spread, copying_z, ExampleSource,
+                                        FeatureRows, flat_rows, nearest_rows)
 from .excess import ShareInterval
-from .feature_networks import Features
+from .feature_networks import FeatureChoice
 from .neighbours import MAX_BYTES
 from .picture_search import (searchable, change_name, changed_scores,
                                                PictureSearch, shrunk, transformed_test,
@@ -116,13 +116,15 @@ class _Examiner:
         self.train, self.features, self.k = train, features, check_int("k", k, 2, len(train))
         self.max_bytes, self.pictures = max_bytes, searchable(train.shape)
         self.known = self.coarse(train)
+        check_spread(self.known, features is not None, "train")
         self.group_of = group_finder(self.known)
         search = transformed and self.pictures
         self.search = PictureSearch(train, max_bytes) if search else None
 
     def space(self, x: Any) -> Any:
         "What distances are taken between: the rows of a set, or their features."
-        return x if self.features is None else FeatureRows("x", x, self.features, self.max_bytes)
+        return x if self.features is None else FeatureRows("examples", x, self.features,
+                                                             self.max_bytes)
 
     def coarse(self, x: Any, most: int | None = 5000) -> Tensor:
         "Examples, thinned to `most`, for groups: features, small pictures or values; float64."
@@ -223,7 +225,7 @@ def copies(samples: Annotated[Tensor, ExampleSource("samples *event", 2)],
            train: Annotated[Tensor, ExampleSource("train *event", 2)],  # all of it is searched
            holdout: Annotated[Tensor, ExampleSource("holdout *event", 2)],  # real, never trained on
            *, transformed: bool = True,  # search pictures for changed copies, too
-           features: Features | None = None,
+           features: FeatureChoice | None = None,
            level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
            k: Annotated[int, Whole(2)] = 5,  # compare the nearest with the k-th nearest
            max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES,

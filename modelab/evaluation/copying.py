@@ -16,14 +16,15 @@ from torch import Tensor
 from ..core.checks import check_batch, check_int, is_bytes
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
-from ..data.examples import held_examples, HeldExamples
+from ..data.examples import held_examples, HeldExamples, match_held
 from ..data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
                                   show_parts)
 from .neighbours import MAX_BYTES
 
 # %% auto #0
 __all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'spaced_rows', 'nearest_others', 'refuse_known', 'count_equal', 'nearest_rows',
-           'FeatureRows', 'authentic_share', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
+           'FeatureRows', 'named_features', 'check_spread', 'authentic_share', 'authenticity', 'copying_z',
+           'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -129,7 +130,8 @@ class FeatureRows:
         "The features `(rows, features)`, float64."
         def of(part: Tensor) -> Tensor:
             with torch.no_grad():
-                values = check_batch("features", self.space(self.source[part]))
+                values = check_batch("features", named_features(self.space, self.source[part],
+                                                                self.name))
             if len(values) != len(part):
                 raise ValueError(f"features: expected {len(part)} rows, one per example of "
                                  f"{self.name}, got {len(values)}")
@@ -137,6 +139,23 @@ class FeatureRows:
         parts = index_parts(self.source, rows, self.max_bytes)
         return join_parts(map(of, show_parts(parts, "computing features")), len(rows))
 
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #322f2501
+def named_features(space: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:
+    "Features of examples; an error about the pictures begins with the name of their set."
+    try:
+        return space(x)
+    except ValueError as error:
+        if not str(error).startswith("pictures: "):
+            raise
+        raise ValueError(f"{name}: {str(error).removeprefix('pictures: ')}") from error
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #52b45b0c
+def check_spread(features: Tensor, named: bool, name: str = "reference") -> None:
+    "Refuse a reference whose examples, or whose features, are all equal."
+    if bool((features == features[0]).all()):
+        raise ValueError(f"features: the same for all {len(features)} examples of {name}"
+                         if named else f"{name}: all {len(features)} examples are equal")
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
 def authentic_share(near: Tensor, who: Tensor,  # (n,): distance to the nearest, and which it is
@@ -205,10 +224,8 @@ class ExampleSource(Samples):
         "`value` as a tensor on the CPU, or as rows of which the first were checked."
         value = held_examples(value, name)
         if isinstance(value, SampleFile):  # the others are checked when they are read
-            if self.scaled and isinstance(value, HeldExamples) and is_bytes(value.take([0])):
-                raise TypeError(f"{name}: expected floats on the scale on which the generator "
-                                f"works, got bytes from a {value.kind}; let it give "
-                                "x.float() / 127.5 - 1")
+            if self.scaled:
+                _refuse_other_scale(name, value)
             check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
             return value
         if self.scaled:
@@ -216,7 +233,23 @@ class ExampleSource(Samples):
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
         return check_batch(name, value, least=self.least).detach().cpu()
 
+    @staticmethod
+    def together(values: dict[str, Any]) -> dict[str, Any]:
+        "All sets of a call; files are brought to one shape, and tables to one encoding."
+        return match_held(values)
+
     def convert(self, value: Any) -> Any:
         "`value` as a floating tensor or as rows, unchecked."
         value = held_examples(value, self.axes.split()[0])
         return value if isinstance(value, SampleFile) else Samples.convert(self, value)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #389fb62a
+def _refuse_other_scale(name: str, source: SampleFile) -> None:
+    "Refuse bytes of a loader, and tables whose columns were standardised."
+    if source.table is not None:
+        raise ValueError(f"{name}: expected numbers on the scale on which the generator works, got "
+                         "a table in a file, whose columns are standardised; give a table of "
+                         "pandas")
+    if isinstance(source, HeldExamples) and is_bytes(source.take([0])):
+        raise TypeError(f"{name}: expected floats on the scale on which the generator works, got "
+                        f"bytes from a {source.kind}; let it give x.float() / 127.5 - 1")

@@ -28,7 +28,7 @@ from ..data.readers import join_parts, pictures_to_floats
 from .lpips import count_sketch, lpips_rows, vgg16_parts, vgg16_weights
 
 # %% auto #0
-__all__ = ['FEATURE_NETWORKS', 'Features', 'FeatureNetwork', 'KnownNetwork', 'find_weights', 'package_file', 'read_weights',
+__all__ = ['FEATURE_NETWORKS', 'FeatureChoice', 'FeatureNetwork', 'KnownNetwork', 'find_weights', 'package_file', 'read_weights',
            'to_rgb', 'resize_pictures', 'named_function', 'feature_network', 'FeatureSource']
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #ed7c601a
@@ -37,7 +37,7 @@ class FeatureNetwork:
     """From pictures `(n, c, h, w)` or `(n, h, w)` in [0, 1] to features `(n, d)`, float32, CPU.
 
     A network by name, and one from a file, takes pictures only, and refuses what is outside of
-    [0, 1]. A Python function gets `(batch, *event)`, float32, on `device`, in the range that they
+    [0, 1]. A Python function gets `(batch, *event)` on `device`, in the type and range that they
     have: [0, 1] where pictures were read from a folder. No gradient flows. `ValueError` if the
     features are NaN or infinite, if there is not one row a picture, if their number changes, and
     if all pictures get the same.
@@ -65,14 +65,14 @@ class FeatureNetwork:
         return values
 
     def _features_of(self, x: Tensor) -> Tensor:
-        "The features of one batch, checked, as `(n, d)` float32 on the CPU."
+        "The features of one batch, checked, as `(n, d)` on the CPU."
+        kind = torch.float32 if self.pictures else x.dtype
         try:
-            answer = self.extract(x.to(self.device, torch.float32))
+            answer = self.extract(x.to(self.device, kind))
         except Exception as error:  # whatever a stranger's network raises
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-            raise ValueError(f"features: {self.name} failed on examples of shape "
-                             f"{tuple(x.shape)}: {reason}") from error
-        values = check_batch("features", answer).detach().to("cpu", torch.float32)
+            raise _failed(self.name, x, error) from error
+        values = check_batch("features", answer).detach().cpu()
+        values = values.float() if self.pictures else values
         if len(values) != len(x):
             raise ValueError(f"features: expected {len(x)} rows, one per picture, "
                              f"got {len(values)} from {self.name}")
@@ -111,7 +111,8 @@ def _as_pictures(x: Tensor) -> Tensor:
                          f"got {tuple(x.shape)}{hint}")
     low, high = (v.item() for v in torch.aminmax(x))
     if low < -1e-4 or high > 1 + 1e-4:
-        hint = "(x + 1) / 2" if -1.01 < low and high < 1.01 else "x / 255"
+        hint = ("x.clamp(0, 1)" if -.5 < low and high < 1.5 else
+                "(x + 1) / 2" if -1.5 < low and high < 1.5 else "x / 255")
         raise ValueError("pictures: expected values from 0 to 1, "
                          f"got {low:.4g} to {high:.4g}; give {hint}?")
     return x[:, None] if x.ndim == 3 else x
@@ -120,7 +121,9 @@ def _as_pictures(x: Tensor) -> Tensor:
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #8348ccd4
 def _failed(name: str, x: Tensor, error: Exception) -> ValueError:
     "The error of a function of features, with its name."
-    reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    lines = str(error).strip().splitlines() or [""]
+    line = lines[-1 if "TorchScript" in lines[0] else 0].removeprefix("RuntimeError: ")
+    reason = f"{type(error).__name__}: {line}"[:200]
     return ValueError(f"features: {name} failed on examples of shape {tuple(x.shape)}: {reason}")
 
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #c559fdb6
@@ -414,8 +417,10 @@ _FILES = {".pt": _load_script, ".ts": _load_script, ".onnx": _load_onnx}
 # %% ../../nbs/6_workshop/16_feature_networks.ipynb #20daaa75
 def named_function(text: str) -> Callable:
     "`module:function` of the user's own, imported; the present folder counts."
-    if ":" not in text:
-        raise ValueError(f"features: expected module:function, got {text!r}")
+    module, colon, name = text.partition(":")
+    if not colon or module.endswith(".py"):
+        said = f"{module.removesuffix('.py')}:{name}" if colon else "module:function"
+        raise ValueError(f"features: expected {said}, got {text!r}")
     sys.path.insert(0, "")
     try:
         found = pkgutil.resolve_name(text)
@@ -470,7 +475,7 @@ def feature_network(source: str | Path | Callable,  # a name, a file, module:fun
     device, batch = str(torch.device(device)), check_int("batch", batch)
     if not isinstance(source, (str, os.PathLike)):
         return _from_function(source, "", device, batch)
-    text = os.fspath(source)
+    text = os.path.expanduser(os.fspath(source))
     if text in FEATURE_NETWORKS:
         known = FEATURE_NETWORKS[text]
         path = find_weights(text, weights)
@@ -534,4 +539,4 @@ class FeatureSource(Function):
         return _UserFunction(value, _from_function(value, "", "cpu", 1).name)
 
 
-Features = Annotated[str | Path | Callable, FeatureSource()]
+FeatureChoice = Annotated[str | Path | Callable, FeatureSource()]

@@ -22,12 +22,13 @@ from ..core.plotting import axes, image_grid, Picture
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Labels, Real, Texts, Whole
 from ..core.statistics import wilson_interval
-from ..data.examples import check_columns, HeldExamples, known_classes, note_on_ranges
+from ..data.examples import (check_columns, known_classes, note_on_ranges,
+                                   notes_on_sources)
 from ..data.readers import index_parts, SampleFile
 from .attributes import p_text
-from .copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
-                                        nearest_others, refuse_known)
-from .feature_networks import Features
+from .copying import (check_spread, ExampleSource, FeatureRows, flat_rows,
+                                        named_features, nearest_k, nearest_others, refuse_known)
+from .feature_networks import FeatureChoice
 from .missing_page import groups_html, missing_document
 from .missing_power import LACK, smallest_missing
 from .neighbours import MAX_BYTES
@@ -314,7 +315,7 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
         return {}
     values, counts = labels.unique(return_counts=True)
     shares = zip(values.tolist(), (counts / len(labels)).tolist())
-    return {f"{value:g}": share for value, share in sorted(shares, key=lambda item: -item[1])}
+    return {str(int(value)): share for value, share in sorted(shares, key=lambda item: -item[1])}
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #cf299c6b
 def _map_of(sets: _Sets) -> dict[str, Tensor]:
@@ -412,7 +413,7 @@ def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Ca
 # %% ../../nbs/4_evidence/03_missing.ipynb #7cfcb1da
 def _rows_of(space: Callable[[Tensor], Tensor], name: str, x: Tensor) -> Tensor:
     "Features of some examples, one row each."
-    found = space(x)
+    found = named_features(space, x, name)
     if len(found) != len(x):
         raise ValueError(f"features: expected {len(x)} rows, one per example of {name}, "
                          f"got {len(found)}")
@@ -442,6 +443,7 @@ def _read(given: dict[str, Any], features: Callable | None, most: int,
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
+    check_spread(found["reference"], features is not None)
     return _Sets(rows, found, name)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #dbb49598
@@ -464,7 +466,7 @@ def _file_names(source: Any) -> tuple[str, ...]:
 def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
-            *, features: Features | None = None,
+            *, features: FeatureChoice | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
@@ -494,14 +496,8 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
     labels, words = known_classes(given["reference"], labels)
     found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
                            generator=generator_or_default(generator), **options)
-    notes = note_on_ranges(given) + _notes_of_sources(given) + _note_on_copies(found)
+    notes = note_on_ranges(given) + notes_on_sources(given) + _note_on_copies(found)
     return replace(found.with_class_names(words), notes=tuple(notes))
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #5110eb0d
-def _notes_of_sources(given: dict[str, Any]) -> list[str]:
-    "What was done to sets that were read from a loader or a Dataset."
-    return [f"{name}: {note}" for name, x in given.items() if isinstance(x, HeldExamples)
-            for note in x.notes]
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #945d996e
 def _note_on_copies(found: Missing) -> list[str]:
@@ -531,7 +527,7 @@ def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
     parts = ["reference"] + ["holdout"] * ("holdout" not in given)  # that is of the reference
     known, row = (torch.cat([x[part] for part in parts]) for x in (sets.features, sets.rows))
     far, owner = (v[:, 0] for v in nearest_k(sets.features["samples"], known))
-    same = (far <= 1e-6 * known.std()).nonzero()[:, 0]
+    same = (far <= 1e-4 * known.std()).nonzero()[:, 0]  # features may be rounded
     if 2 * len(same) < len(far):
         return 0
     found, rows = 0, (sets.rows["samples"][same], row[owner[same]])

@@ -96,7 +96,6 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str], Callable
     "The groups that are missing, notes on the files, and the names of their rows."
     (source, samples, holdout), notes = open_matched(args, args.reference, args.samples,
                                                      args.holdout)
-    notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
     for file, least in ((source, 40), (samples, 20), (holdout, 20)):
         if file is not None:
             least_examples(file.path.name, len(file), least)

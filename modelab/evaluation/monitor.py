@@ -28,7 +28,7 @@ from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labe
                                      Whole)
 from ..data.readers import index_parts
 from .copying import ExampleSource
-from .feature_networks import Features
+from .feature_networks import FeatureChoice
 from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from .neighbours import MAX_BYTES
@@ -112,7 +112,7 @@ class Monitor:
                  sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
                  every: Count = 1000,  # steps between looks
                  *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
-                 features: Features | None = None,  # a name, a file or a function
+                 features: FeatureChoice | None = None,  # a name, a file or a function
                  labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
                  groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
                  level: _Half = .05,  # chance that a sound run alarms at any look
@@ -127,6 +127,7 @@ class Monitor:
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
         self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
         self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
+        self.pictures, self.clips = getattr(features, "pictures", False), False  # clip to [0, 1]
         self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
         self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
         self._begin(reference)
@@ -161,8 +162,23 @@ class Monitor:
             got = "bytes" if is_bytes(x) else type(x).__name__
             raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}"
                             f"{tensor_cure('x', x, 'return')}")
-        x = check_batch("sampler", x, self.yardstick.event, n)
-        return x[:n].detach().cpu()
+        x = check_batch("sampler", x, self.yardstick.event, n)[:n].detach().cpu()
+        return self._clipped(x) if self.pictures else x
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        "Pictures in [0, 1]; a first draw on another scale is refused."
+        low, high = (float(v) for v in x.aminmax())
+        if low >= -1e-4 and high <= 1 + 1e-4:
+            return x
+        if not self.looks and (low < -.5 or high > 1.5):
+            cure = "(x + 1) / 2" if low > -1.5 and high < 1.5 else "values in [0, 1]"
+            raise ValueError("sampler: expected pictures from 0 to 1, as features by name need, "
+                             f"got {low:.4g} to {high:.4g}; return {cure}")
+        if not self.clips:
+            self.clips = True
+            warnings.warn(f"sampler: values from {low:.4g} to {high:.4g} were clipped to [0, 1], "
+                          "here and at later looks", RuntimeWarning, stacklevel=4)
+        return x.clamp(0, 1)
 
     def __call__(self, step: int) -> Look | None:
         "Look, if a look is due at this step; None if none is."

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from ..core.seeding import derive_seed
 from ..data.examples import known_classes
-from .copying import nearest_k, nearest_others, thin_rows
+from ..data.rows import first_few
+from .copying import (check_spread, named_features, nearest_k, nearest_others,
+                                        thin_rows)
 from .missing import feature_space, MOST_DIRECTIONS
 from .precision_recall import frechet_distance
 from .sequential_test import Counts
@@ -71,6 +74,16 @@ def _apart_for_directions(first: Tensor, n: int, directions: bool,
     return first, rest.nonzero()[:, 0]
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #ab2b76ea
+def _watched(labels: Tensor, kept: Tensor) -> Tensor:
+    "The labels of the examples that are compared; a warning names classes without any."
+    lost = sorted(set(labels.unique().tolist()) - set(labels[kept].unique().tolist()))
+    if lost:
+        warnings.warn(f"labels: class {first_few(list(map(str, lost)))} is not watched: all of its "
+                      "examples chose the principal directions, or were left out for memory",
+                      stacklevel=4)
+    return labels[kept]
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #4e48d719
 class Yardstick:
     "What a reference fixes before training: features, groups, and the distances that count."
     def __init__(self, reference: Tensor, features: Any, labels: Tensor | None, groups: int,
@@ -87,8 +100,9 @@ class Yardstick:
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
         for rows, part in zip(self.rows.split(1000), kept.split(1000)):
             rows.copy_(self.features(reference[part]))
+        check_spread(self.rows, features is not None)
         labels, words = known_classes(reference, labels)
-        labels = None if labels is None else labels[kept]
+        labels = None if labels is None else _watched(labels, kept)
         fit = max(2, min(groups, len(kept) // 20, n // 25))
         self.names, self.group = _grouped(self.rows, labels, fit, seed)
         self.names = [words[g] for g in self.names] if words else self.names
@@ -99,7 +113,7 @@ class Yardstick:
     def features(self, x: Tensor) -> Tensor:
         "Features of examples, one row each, float64."
         with torch.no_grad():
-            found = self.space(x.detach().cpu())
+            found = named_features(self.space, x.detach().cpu(), "reference")
         if len(found) != len(x):
             raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(found)}")
         return found

@@ -45,7 +45,7 @@ from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS
                                             smallest_shift_seen)
 from modelab.evaluation.copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
-from modelab.evaluation.feature_networks import Features
+from modelab.evaluation.feature_networks import FeatureChoice
 from modelab.evaluation.missing import Missing, missing_groups
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import change_name
@@ -89,7 +89,7 @@ from torch import Tensor
 from modelab.data.examples import note_on_ranges
 from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
-from modelab.evaluation.copying import FeatureRows, thin_rows
+from modelab.evaluation.copying import check_spread, FeatureRows, thin_rows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import (changed_scores, PictureSearch, searchable,
@@ -111,7 +111,7 @@ from torch import Tensor
 from modelab.core.checks import check_batch, check_int, is_bytes
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
-from modelab.data.examples import held_examples, HeldExamples
+from modelab.data.examples import held_examples, HeldExamples, match_held
 from modelab.data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
                                   show_parts)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -381,13 +381,41 @@ def computed(self: FeatureRows, rows: Tensor) -> Tensor:
     "The features `(rows, features)`, float64."
     def of(part: Tensor) -> Tensor:
         with torch.no_grad():
-            values = check_batch("features", self.space(self.source[part]))
+            values = check_batch("features", named_features(self.space, self.source[part],
+                                                            self.name))
         if len(values) != len(part):
             raise ValueError(f"features: expected {len(part)} rows, one per example of "
                              f"{self.name}, got {len(values)}")
         return flat_rows(values)
     parts = index_parts(self.source, rows, self.max_bytes)
     return join_parts(map(of, show_parts(parts, "computing features")), len(rows))
+
+
+# %% [markdown]
+# A network by name takes pictures in [0, 1]. The error for others names the set.
+
+# %%
+#| export evaluation.copying
+def named_features(space: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:
+    "Features of examples; an error about the pictures begins with the name of their set."
+    try:
+        return space(x)
+    except ValueError as error:
+        if not str(error).startswith("pictures: "):
+            raise
+        raise ValueError(f"{name}: {str(error).removeprefix('pictures: ')}") from error
+
+
+# %% [markdown]
+# A reference without any spread says nothing: every sample is as near as any other. It is refused.
+
+# %%
+#| export evaluation.copying
+def check_spread(features: Tensor, named: bool, name: str = "reference") -> None:
+    "Refuse a reference whose examples, or whose features, are all equal."
+    if bool((features == features[0]).all()):
+        raise ValueError(f"features: the same for all {len(features)} examples of {name}"
+                         if named else f"{name}: all {len(features)} examples are equal")
 
 
 # %%
@@ -1664,16 +1692,35 @@ class ExampleSource(Samples):
         "`value` as a tensor on the CPU, or as rows of which the first were checked."
         value = held_examples(value, name)
         if isinstance(value, SampleFile):  # the others are checked when they are read
-            if self.scaled and isinstance(value, HeldExamples) and is_bytes(value.take([0])):
-                raise TypeError(f"{name}: expected floats on the scale on which the generator "
-                                f"works, got bytes from a {value.kind}; let it give "
-                                "x.float() / 127.5 - 1")
+            if self.scaled:
+                _refuse_other_scale(name, value)
             check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
             return value
         if self.scaled:
             return super().check(name, value)
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
         return check_batch(name, value, least=self.least).detach().cpu()
+
+    @staticmethod
+    def together(values: dict[str, Any]) -> dict[str, Any]:
+        "All sets of a call; files are brought to one shape, and tables to one encoding."
+        return match_held(values)
+
+
+# %% [markdown]
+# Where the scale matters, samples come from the user's own loop. So the reference must have the generator's scale.
+
+# %%
+#| export evaluation.copying
+def _refuse_other_scale(name: str, source: SampleFile) -> None:
+    "Refuse bytes of a loader, and tables whose columns were standardised."
+    if source.table is not None:
+        raise ValueError(f"{name}: expected numbers on the scale on which the generator works, got "
+                         "a table in a file, whose columns are standardised; give a table of "
+                         "pandas")
+    if isinstance(source, HeldExamples) and is_bytes(source.take([0])):
+        raise TypeError(f"{name}: expected floats on the scale on which the generator works, got "
+                        f"bytes from a {source.kind}; let it give x.float() / 127.5 - 1")
 
 
 # %% [markdown]
@@ -1783,18 +1830,6 @@ class AuditData:
 
 
 # %% [markdown]
-# A reference without any spread cannot be audited: every sample is as near as any other. It is refused.
-
-# %%
-#| export evaluation.audit_sources
-def _check_spread(features: Tensor, named: bool) -> None:
-    "Refuse a reference whose examples, or whose features, are all equal."
-    if bool((features == features[0]).all()):
-        raise ValueError(f"features: the same for all {len(features)} examples of the reference"
-                         if named else f"reference: all {len(features)} examples are equal")
-
-
-# %% [markdown]
 # Principal directions fit the examples that they were computed from better than other examples. So samples and these examples are not exchangeable, and the test of timidity would not be exact. Therefore one half of the reference chooses the directions, and the other half is compared. This other half is called *fresh*. Your own function of features needs no such split.
 
 # %%
@@ -1821,7 +1856,7 @@ def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | N
     widths = {values.shape[1] for values in read.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
-    _check_spread(read["reference"], features is not None)
+    check_spread(read["reference"], features is not None)
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
     return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes, own_holdout)
 
@@ -2288,7 +2323,7 @@ def _in_reference(data: AuditData, x: Tensor, distance: Tensor,
     "Distances to the nearest five of the reference's features, and their places there."
     rows = data.rows["reference"]
     if torch.equal(rows, data.searched):
-        return distance, torch.searchsorted(rows, row)
+        return distance, torch.searchsorted(rows, row.contiguous())
     return nearest_k(x, data.features["reference"], min(5, len(rows)))
 
 
@@ -2359,7 +2394,7 @@ def _class_shares(data: AuditData, found: _Compared,
     names = getattr(data.sources["reference"], "label_names", None)
     classes, shares = labels.unique(), {}
     for value in classes:
-        of, name = votes == value, f"{value.item():g}"
+        of, name = votes == value, str(int(value))
         share, expected = (float(of[part].double().mean()) for part in (is_sample, ~is_sample))
         low, high = wilson_interval(share, int(is_sample.sum()))
         p = min(1., len(classes) * one_sided_p(of, ~is_sample))
@@ -2785,7 +2820,7 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
           reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
           holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
-          features: Features | None = None,
+          features: FeatureChoice | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one

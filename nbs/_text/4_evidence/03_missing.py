@@ -36,12 +36,13 @@ from modelab.core.plotting import axes, image_grid, Picture
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Labels, Real, Texts, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.data.examples import check_columns, HeldExamples, known_classes, note_on_ranges
+from modelab.data.examples import (check_columns, known_classes, note_on_ranges,
+                                   notes_on_sources)
 from modelab.data.readers import index_parts, SampleFile
 from modelab.evaluation.attributes import p_text
-from modelab.evaluation.copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
-                                        nearest_others, refuse_known)
-from modelab.evaluation.feature_networks import Features
+from modelab.evaluation.copying import (check_spread, ExampleSource, FeatureRows, flat_rows,
+                                        named_features, nearest_k, nearest_others, refuse_known)
+from modelab.evaluation.feature_networks import FeatureChoice
 from modelab.evaluation.missing_page import groups_html, missing_document
 from modelab.evaluation.missing_power import LACK, smallest_missing
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -101,7 +102,7 @@ from modelab.evaluation.attributes import holm_adjusted, p_cell
 from modelab.evaluation.audit_tests import smallest_group_seen
 from modelab.evaluation.copying import nearest_k
 from modelab.evaluation.excess import LEAST_P
-from modelab.evaluation.feature_networks import Features
+from modelab.evaluation.feature_networks import FeatureChoice
 from modelab.evaluation.missing import _rows_of, _shuffled_labels, feature_space, LINKS
 
 # %%
@@ -882,7 +883,7 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
         return {}
     values, counts = labels.unique(return_counts=True)
     shares = zip(values.tolist(), (counts / len(labels)).tolist())
-    return {f"{value:g}": share for value, share in sorted(shares, key=lambda item: -item[1])}
+    return {str(int(value)): share for value, share in sorted(shares, key=lambda item: -item[1])}
 
 
 # %% [markdown]
@@ -1033,7 +1034,7 @@ name
 #| export
 def _rows_of(space: Callable[[Tensor], Tensor], name: str, x: Tensor) -> Tensor:
     "Features of some examples, one row each."
-    found = space(x)
+    found = named_features(space, x, name)
     if len(found) != len(x):
         raise ValueError(f"features: expected {len(x)} rows, one per example of {name}, "
                          f"got {len(found)}")
@@ -1073,6 +1074,7 @@ def _read(given: dict[str, Any], features: Callable | None, most: int,
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
+    check_spread(found["reference"], features is not None)
     return _Sets(rows, found, name)
 
 
@@ -1110,7 +1112,7 @@ def _file_names(source: Any) -> tuple[str, ...]:
 def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # what is made
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
-            *, features: Features | None = None,
+            *, features: FeatureChoice | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
@@ -1145,20 +1147,12 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
     labels, words = known_classes(given["reference"], labels)
     found = missing_groups(given, labels=labels, names=names or _file_names(given["reference"]),
                            generator=generator_or_default(generator), **options)
-    notes = note_on_ranges(given) + _notes_of_sources(given) + _note_on_copies(found)
+    notes = note_on_ranges(given) + notes_on_sources(given) + _note_on_copies(found)
     return replace(found.with_class_names(words), notes=tuple(notes))
 
 
 # %% [markdown]
-# Notes say what a reader of the result should know: values in unlike ranges, what was done to the labels of a `Dataset`, and samples that are the reference itself, because then no group can be missing.
-
-# %%
-#| export
-def _notes_of_sources(given: dict[str, Any]) -> list[str]:
-    "What was done to sets that were read from a loader or a Dataset."
-    return [f"{name}: {note}" for name, x in given.items() if isinstance(x, HeldExamples)
-            for note in x.notes]
-
+# Notes say what a reader of the result should know: values in unlike ranges, what was done when a set was read, and samples that are the reference itself, because then no group can be missing.
 
 # %%
 #| export
@@ -1199,7 +1193,7 @@ def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
     parts = ["reference"] + ["holdout"] * ("holdout" not in given)  # that is of the reference
     known, row = (torch.cat([x[part] for part in parts]) for x in (sets.features, sets.rows))
     far, owner = (v[:, 0] for v in nearest_k(sets.features["samples"], known))
-    same = (far <= 1e-6 * known.std()).nonzero()[:, 0]
+    same = (far <= 1e-4 * known.std()).nonzero()[:, 0]  # features may be rounded
     if 2 * len(same) < len(far):
         return 0
     found, rows = 0, (sets.rows["samples"][same], row[owner[same]])
@@ -1659,7 +1653,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  sample_conditions: Annotated[Tensor, Labels("samples")],
                  reference: Annotated[Tensor, Samples("reference *event", 40)],
                  reference_conditions: Annotated[Tensor, Labels("reference")],
-                 *, features: Features | None = None,
+                 *, features: FeatureChoice | None = None,
                  level: Annotated[float, Real(0., .5, above=0.)] = .05,
                  rounds: Annotated[int, Whole(19)] = 999,
                  generator: torch.Generator | None = None) -> ConditionTable:
@@ -1950,7 +1944,6 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str], Callable
     "The groups that are missing, notes on the files, and the names of their rows."
     (source, samples, holdout), notes = open_matched(args, args.reference, args.samples,
                                                      args.holdout)
-    notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
     for file, least in ((source, 40), (samples, 20), (holdout, 20)):
         if file is not None:
             least_examples(file.path.name, len(file), least)

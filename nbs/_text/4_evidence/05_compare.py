@@ -42,7 +42,7 @@ from modelab.evaluation.compare_parts import (
     notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
     text_table, thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
-from modelab.evaluation.feature_networks import Features, FeatureSource
+from modelab.evaluation.feature_networks import FeatureChoice, FeatureSource
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
 from modelab.evaluation.page import chart, html_file, join_words, save_document, STYLE
 from modelab.evaluation.precision_recall import frechet_distance
@@ -94,8 +94,8 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
-from modelab.data.examples import check_columns, note_on_ranges
-from modelab.evaluation.copying import count_equal, FeatureRows
+from modelab.data.examples import check_columns, note_on_ranges, notes_on_sources
+from modelab.evaluation.copying import check_spread, count_equal, FeatureRows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 
@@ -916,8 +916,7 @@ def compared_features(given: dict[str, Any],  # tensors or files
         if x.shape[1] != width:
             raise ValueError(f"features: expected one row of {width} numbers for each of "
                              f"{len(rows[name])} examples of {name}, got {tuple(x.shape)}")
-    if not (found["reference"] != found["reference"][:1]).any():
-        raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
+    check_spread(found["reference"], features is not None)
     return space, found
 
 
@@ -930,7 +929,7 @@ def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
     "Rows: as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
-    kept, notes = {}, note_on_ranges(given)
+    kept, notes = {}, note_on_ranges(given) + notes_on_sources(given)
     for name, x in given.items():
         size = n if name in made else min(most, len(x))
         if name == "holdout":
@@ -1033,7 +1032,7 @@ def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes
             b: Annotated[Tensor, ExampleSource("b *event", 40)],
             reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
             holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
-            *, features: Features | None = None,
+            *, features: FeatureChoice | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
@@ -1389,7 +1388,7 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 #| export
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
-                *, features: Features | None = None, level: float = .05, most: int = 5000,
+                *, features: FeatureChoice | None = None, level: float = .05, most: int = 5000,
                 rounds: int = 999, generator: torch.Generator | None = None,
                 memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
@@ -1397,7 +1396,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     check_number("level", level, 0, .5, above=0)
     memory = check_int("memory", memory, 1 << 22)
     features = None if features is None else FeatureSource().check("features", features)
-    pairs = list(combinations(names, 2))
+    pairs, rounds = list(combinations(names, 2)), check_int("rounds", rounds, 19)
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
@@ -1424,12 +1423,15 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
                         f"got {samples!r:.60}")
+    if len({str(name) for name in samples}) < len(samples):
+        raise ValueError(f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
     if taken := {"reference", "holdout"} & set(samples):
         raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}")
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
     given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
+    given = ExampleSource.together(given)
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "
@@ -1961,7 +1963,7 @@ def _run_compare(args: argparse.Namespace) -> int:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
-    found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
+    found.notes[:] = dict.fromkeys([*notes, *found.notes, *getattr(features, "notes", [])])
     if args.json is not None:
         text = json.dumps(found.to_json(), indent=1) + "\n"
         write_report("--json", args.json, text.encode())

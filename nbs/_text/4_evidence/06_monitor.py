@@ -42,7 +42,7 @@ from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf
                                      Whole)
 from modelab.data.readers import index_parts
 from modelab.evaluation.copying import ExampleSource
-from modelab.evaluation.feature_networks import Features
+from modelab.evaluation.feature_networks import FeatureChoice
 from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               has_line, json_line, write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -81,6 +81,7 @@ from modelab.core.statistics import clopper_pearson
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,9 @@ from torch import Tensor
 
 from modelab.core.seeding import derive_seed
 from modelab.data.examples import known_classes
-from modelab.evaluation.copying import nearest_k, nearest_others, thin_rows
+from modelab.data.rows import first_few
+from modelab.evaluation.copying import (check_spread, named_features, nearest_k, nearest_others,
+                                        thin_rows)
 from modelab.evaluation.missing import feature_space, MOST_DIRECTIONS
 from modelab.evaluation.precision_recall import frechet_distance
 from modelab.evaluation.sequential_test import Counts
@@ -622,6 +625,21 @@ def _apart_for_directions(first: Tensor, n: int, directions: bool,
 
 # %%
 #| export evaluation.yardstick
+def _watched(labels: Tensor, kept: Tensor) -> Tensor:
+    "The labels of the examples that are compared; a warning names classes without any."
+    lost = sorted(set(labels.unique().tolist()) - set(labels[kept].unique().tolist()))
+    if lost:
+        warnings.warn(f"labels: class {first_few(list(map(str, lost)))} is not watched: all of its "
+                      "examples chose the principal directions, or were left out for memory",
+                      stacklevel=4)
+    return labels[kept]
+
+
+# %% [markdown]
+# `Yardstick` holds what the reference fixes.
+
+# %%
+#| export evaluation.yardstick
 class Yardstick:
     "What a reference fixes before training: features, groups, and the distances that count."
     def __init__(self, reference: Tensor, features: Any, labels: Tensor | None, groups: int,
@@ -638,8 +656,9 @@ class Yardstick:
         self.rows = torch.empty(len(kept), width, dtype=torch.float64)
         for rows, part in zip(self.rows.split(1000), kept.split(1000)):
             rows.copy_(self.features(reference[part]))
+        check_spread(self.rows, features is not None)
         labels, words = known_classes(reference, labels)
-        labels = None if labels is None else labels[kept]
+        labels = None if labels is None else _watched(labels, kept)
         fit = max(2, min(groups, len(kept) // 20, n // 25))
         self.names, self.group = _grouped(self.rows, labels, fit, seed)
         self.names = [words[g] for g in self.names] if words else self.names
@@ -657,7 +676,7 @@ class Yardstick:
 def features(self: Yardstick, x: Tensor) -> Tensor:
     "Features of examples, one row each, float64."
     with torch.no_grad():
-        found = self.space(x.detach().cpu())
+        found = named_features(self.space, x.detach().cpu(), "reference")
     if len(found) != len(x):
         raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(found)}")
     return found
@@ -923,7 +942,7 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
              sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
              every: Count = 1000,  # steps between looks
              *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
-             features: Features | None = None,  # a name, a file or a function
+             features: FeatureChoice | None = None,  # a name, a file or a function
              labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
              groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
              level: _Half = .05,  # chance that a sound run alarms at any look
@@ -938,6 +957,7 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
     self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
     self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
     self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
+    self.pictures, self.clips = getattr(features, "pictures", False), False  # clip to [0, 1]
     self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
     self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
     self._begin(reference)
@@ -1009,8 +1029,30 @@ def _draw(self: Monitor) -> Tensor:
         got = "bytes" if is_bytes(x) else type(x).__name__
         raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}"
                         f"{tensor_cure('x', x, 'return')}")
-    x = check_batch("sampler", x, self.yardstick.event, n)
-    return x[:n].detach().cpu()
+    x = check_batch("sampler", x, self.yardstick.event, n)[:n].detach().cpu()
+    return self._clipped(x) if self.pictures else x
+
+
+# %% [markdown]
+# A network by name takes pictures in [0, 1]. A generator without a bounded output may leave this range at any step, and this must not end a training. So values outside are clipped, as when pictures are saved, with one warning. At the first look, a range such as [-1, 1] is refused.
+
+# %%
+#| export
+@patch
+def _clipped(self: Monitor, x: Tensor) -> Tensor:
+    "Pictures in [0, 1]; a first draw on another scale is refused."
+    low, high = (float(v) for v in x.aminmax())
+    if low >= -1e-4 and high <= 1 + 1e-4:
+        return x
+    if not self.looks and (low < -.5 or high > 1.5):
+        cure = "(x + 1) / 2" if low > -1.5 and high < 1.5 else "values in [0, 1]"
+        raise ValueError("sampler: expected pictures from 0 to 1, as features by name need, "
+                         f"got {low:.4g} to {high:.4g}; return {cure}")
+    if not self.clips:
+        self.clips = True
+        warnings.warn(f"sampler: values from {low:.4g} to {high:.4g} were clipped to [0, 1], "
+                      "here and at later looks", RuntimeWarning, stacklevel=4)
+    return x.clamp(0, 1)
 
 
 # %% [markdown]

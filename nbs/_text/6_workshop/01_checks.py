@@ -118,6 +118,8 @@ def check_batch(name: str,  # the argument's name, for the error
     "`x` as a floating tensor `(n, *event)`; refuses wrong shapes, NaN and infinity."
     import torch
     x = _as_tensor(name, x)
+    if x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got {x.layout}; write .to_dense()")
     want = "(n, ...)" if event is None else "(" + ", ".join(["n", *map(str, event)]) + ")"
     if x.ndim < 1 or event is not None and tuple(x.shape[1:]) != tuple(event) or 0 in x.shape[1:]:
         raise ValueError(f"{name}: expected shape {want}, got {tuple(x.shape)}")
@@ -784,7 +786,7 @@ def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> Non
             refuse_bytes(name, values[name])
 
 # %% [markdown]
-# `check_arguments` checks the arguments of a call one by one, and then their shapes together.
+# `check_arguments` checks the arguments of a call one by one, and then their shapes together. A marker with a method `together` may change all of its arguments before, such as files that are brought to one shape.
 
 # %%
 #| export core.signatures
@@ -795,6 +797,9 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
+    for kind in {type(shape) for shape in shapes.values() if hasattr(shape, "together")}:
+        checked |= kind.together({name: checked[name] for name, shape in shapes.items()
+                                  if type(shape) is kind})
     _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():

@@ -1095,7 +1095,7 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from modelab.core.checks import check_batch
 from modelab.core.randomness import _own_randomness
 from modelab.data.labels import class_labels
-from modelab.data.matching import _unlike_units
+from modelab.data.matching import _unlike_units, match_sources
 from modelab.data.mixed_tables import is_frame
 from modelab.data.readers import open_samples, SampleFile
 
@@ -1549,6 +1549,38 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
             raise ValueError(f"{name}: expected the columns of {first}, "
                              f"{', '.join(tables[first][:8])}, got {', '.join(mine[:8])}; write "
                              f"{name}[list({first}.columns)]")
+
+
+# %% [markdown]
+# The columns of two tables in files may come in another order, and words become numbers by the values that a table holds. So files are read together. The reference decides how tables are encoded; pictures are brought to the smallest size. An array beside the file of a table is refused, because the columns of the table are standardised.
+
+# %%
+#| export data.examples
+def match_held(sets: dict[str, Any]) -> dict[str, Any]:
+    "Sets by name; those that were read from paths are matched, as `match_sources` does."
+    paths = [name for name, x in sets.items()
+             if isinstance(x, SampleFile) and not isinstance(x, HeldExamples)]
+    paths.sort(key=lambda name: name not in ("reference", "train"))
+    table = next((name for name in paths if sets[name].table is not None), None)
+    if table and len(paths) < len(sets):
+        other = next(name for name in sets if name not in paths)
+        raise ValueError(f"{other}: expected a path, as {table} is: the columns of a table in a "
+                         "file are standardised; or give two tables of pandas")
+    if len(paths) < 2:
+        return sets
+    return sets | dict(zip(paths, match_sources(*(sets[name] for name in paths))[0]))
+
+
+# %% [markdown]
+# What a reader did to a set is told with the name of the file.
+
+# %%
+#| export data.examples
+def notes_on_sources(sets: dict[str, Any]) -> list[str]:
+    "Sentences on what was done when sets were read, but for the order of the files."
+    return [note if note.startswith(x.path.name) else f"{x.path.name}: {note}"
+            for x in sets.values() if isinstance(x, SampleFile) for note in x.notes
+            if not note.startswith("Order of the pictures")]
 
 
 # %% [markdown]

@@ -109,7 +109,6 @@ import torch
 
 from modelab._index import VERSION
 from modelab.core.checks import check_int, check_packages
-from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.feature_cache import cached, content_key
 from modelab.data.labels import attribute_names, LabelFile, LabelSet, read_labels
@@ -121,7 +120,7 @@ from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
 from modelab.evaluation.baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
 from modelab.evaluation.feature_networks import feature_network
-from modelab.evaluation.page import utf8_text
+from modelab.evaluation.page import utf8_text, write_document
 from modelab.evaluation.report import html_document, junit_xml, Report
 
 # %%
@@ -1175,12 +1174,23 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
 def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its folder
                   values: Callable[[], dict[str, Any]]) -> None:
     "Write a result as .html or .json, all of it or nothing."
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in (".html", ".json"):
         raise ValueError(f"path: expected a name that ends in .html or .json, got {path.name!r}")
     data = (page(path.absolute().parent) if path.suffix == ".html"
             else (json.dumps(values(), indent=1) + "\n").encode())
-    atomic_write(path, data)
+    write_document(path, data, "path: ")
+
+
+# %%
+#| export evaluation.page
+def write_document(path: str | Path, data: bytes, before: str) -> None:
+    "Write a file, all of it or nothing; an `OSError` names `path` after the words `before`."
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{before}{path} cannot be written: {reason}") from error
 
 
 # %% [markdown]
@@ -1778,7 +1788,8 @@ def _is_input(place: Path, source: str) -> bool:
     if not place.exists():
         return False
     parts = source.split(":")
-    paths = (Path(":".join(parts[:i + 1])) for i in range(len(parts)))
+    paths = [Path(":".join(parts[:i + 1])) for i in range(len(parts))]
+    paths += [Path(parts[0].replace(".", os.sep) + ".py")] * (len(parts) > 1)  # of module:function
     known = [path.resolve() for path in paths if path.exists()]
     report = place.suffix.lower() in (".html", ".json", ".xml")
     return any(place.samefile(path) or not report and path.is_dir()
@@ -1877,11 +1888,7 @@ def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Re
 #| export evaluation.audit_command
 def write_report(option: str, path: str, data: bytes) -> None:
     "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
-    try:
-        atomic_write(path, data)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"{option}: {path} cannot be written: {reason}") from error
+    write_document(path, data, f"{option}: ")
 
 
 # %% [markdown]
