@@ -49,7 +49,7 @@ SHARES = ("precision", "recall", "end precision", "end recall", "F1/8", "F8", "r
           "reached", "nearest", "middle", "start", "end", "shown", "codes", "untrained codes")
 COUNTS = ("captured", "modes captured", "fair", "seen", "rare seen", "kept", "kept apart", "modes", "tracks")  # up to `of` in the row
 COSINES = ("aim", "cosine, turn", "cosine, grow", "cosine of the second latent, turn", "cosine of the second latent, grow")
-FROM_ZERO = ("Fréchet", "frechet", "pixels", "kl", "KL", "roughness", "length", "farthest point", "steepest", "grain", "steps",
+FROM_ZERO = ("sharpness", "Fréchet", "frechet", "pixels", "kl", "KL", "roughness", "length", "farthest point", "steepest", "grain", "steps",
              "x to z to x", "z to x to z")
 FREE = ("speed, turn", "speed, grow", "winding", "nats")
 RANGES: dict[str, tuple[float | None, float | None]] = {
