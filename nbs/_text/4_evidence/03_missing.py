@@ -811,6 +811,9 @@ def _repr_html_(self: Missing) -> str:
     return groups_html(self)
 
 
+# %% [markdown]
+# `save` writes the same as a page for a browser, or all numbers as JSON.
+
 # %%
 #| export
 @patch

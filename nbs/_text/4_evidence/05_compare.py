@@ -1916,6 +1916,9 @@ def comparison_document(found: Comparison | Comparisons) -> bytes:
                                         f"{found._repr_html_()}{charts}{cite}</div>")
 
 
+# %% [markdown]
+# `save` writes this page, or all numbers as JSON, from Python.
+
 # %%
 #| export
 @patch
@@ -1923,6 +1926,9 @@ def save(self: Comparison, path: str | Path) -> None:
     "Write the comparison as .html, one file that needs nothing else, or as .json."
     save_document(path, lambda folder: comparison_document(self), self.to_json)
 
+
+# %% [markdown]
+# Several generators have the same method.
 
 # %%
 #| export

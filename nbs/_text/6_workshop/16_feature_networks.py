@@ -949,6 +949,9 @@ class _UserFunction:
             raise _failed(self.name, x, error) from error
 
 
+# %% [markdown]
+# The marker makes a function of what was given. A network by name checks its own input and output.
+
 # %%
 #| export
 @dataclass(frozen=True)

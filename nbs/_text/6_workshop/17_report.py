@@ -1182,6 +1182,9 @@ def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its fo
     write_document(path, data, "path: ")
 
 
+# %% [markdown]
+# A file that cannot be written is named in one line.
+
 # %%
 #| export evaluation.page
 def write_document(path: str | Path, data: bytes, before: str) -> None:
@@ -1219,6 +1222,9 @@ def html_document(report: Report,
     shown = report if folder is None else _linked_from(report, Path(folder))
     return html_file("modelab audit", html_page(shown))
 
+
+# %% [markdown]
+# `save` writes this page, or all that is known as JSON.
 
 # %%
 #| export
