@@ -21,9 +21,9 @@ from modelab.evaluation.balls import neighbour_radii
 from modelab.evaluation.clipped import clipped_coverage, clipped_density, expected_coverage
 from modelab.evaluation.compare_command import _named
 from modelab.data.readers import open_samples
-from modelab.evaluation.compare_parts import mark_of, marks_say, shared_letters
+from modelab.evaluation.compare_parts import interval_picture, mark_of, marks_say, shared_letters
 from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, _verdict, COMPARED, Comparison,
-                                        Comparisons, HALF_WIDTH, Difference, interval_picture)
+                                        Comparisons, HALF_WIDTH, Difference)
 
 
 def bags(seed=0, n=200, count=3, width=0):

@@ -260,7 +260,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "training.recommended": "takes a name and a count; test_family",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     **{f"evaluation.{name}": "works on files; test_report, test_compare" for name in
-       "audit_command.check_outputs compare.interval_picture compare.comparison_document page.save_document page.write_document".split()},
+       "audit_command.check_outputs compare_parts.interval_picture compare_parts.comparison_document page.save_document page.write_document".split()},
     "evaluation.sequential_test": "what `Monitor` is made of; test_monitor",
     **{name: "works on what `ExampleSource` has read; test_held" for name in
        ("data.examples.match_held", "data.examples.notes_on_sources", "evaluation.copying.named_features", "evaluation.copying.check_spread")},

@@ -6,7 +6,7 @@ from browsing import FAINT
 from test_report import NASTY, nasty_report
 
 from modelab.evaluation.compare import compare_all
-from modelab.evaluation.compare_command import _page
+from modelab.evaluation.compare_parts import comparison_document
 from modelab.evaluation.missing import missing
 from modelab.evaluation.missing_page import missing_document, NamedRow
 from modelab.evaluation.report import Example, html_document, MissingKind
@@ -32,7 +32,7 @@ def pages(tmp_path_factory):
     groups = missing(made, train, held, rounds=99)
     assert len(groups) == 2
     lost = missing_document(groups, [NASTY], lambda part, row: NamedRow(f"{long}/{row}.png" if row % 2 else NASTY, f"./{part}/{row}.png"))
-    for name, page in (("audit", html_document(report)), ("compare", _page(found)), ("missing", lost)):
+    for name, page in (("audit", html_document(report)), ("compare", comparison_document(found)), ("missing", lost)):
         assert len(page) < 2e6
         (folder / f"{name}.html").write_bytes(page)
     return folder

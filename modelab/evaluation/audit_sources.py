@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data.examples import note_on_ranges
-from ..data.readers import index_parts, SampleFile
+from ..data.readers import index_parts
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import check_spread, FeatureRows, thin_rows
 from .missing import space_name, value_space

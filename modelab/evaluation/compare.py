@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,36 +18,23 @@ import torch
 from torch import Tensor
 
 from ..core.checks import check_int, check_number
-from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Real, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from .compare_parts import (
-    close_pairs, compared_features, enough_rounds, html_table, LETTERS_SAY, mark_of, marks_say,
-    notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
-    text_table, thin_samples, two_names)
+from modelab.evaluation.compare_parts import (
+    close_pairs, COMPARED, compared_features, comparison_document, COVERAGE_K, enough_rounds,
+    html_table, LETTERS_SAY, LOST_K, mark_of, marks_say, notes_on_pair, PRECISION_K, protocol_line,
+    random_half, SHARES, shared_letters, SIZED, squares_to_rows, surely_before, text_table,
+    thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from .feature_networks import FeatureChoice, FeatureSource
 from .neighbours import MAX_BYTES, row_blocks
-from .page import chart, html_file, join_words, save_document, STYLE
+from .page import join_words, save_document
 from .precision_recall import frechet_distance
 
 # %% auto #0
-__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'Difference',
-           'Comparison', 'compare', 'Comparisons', 'compare_all', 'interval_picture', 'comparison_document']
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
-COMPARED = {  # name: (whether more is better, what is said of the better one)
-    "Fréchet distance": (False, "nearer in mean and covariance"),
-    "precision": (True, "looks more real"), "density": (True, "looks more real"),
-    "clipped density": (True, "looks more real"), "recall": (True, "covers more"),
-    "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
-    "lost": (False, "covers more"), "junk": (False, "makes less junk"),
-}
-SHARES = {"precision", "recall", "coverage", "lost", "junk"}  # differ by 1 at most
-SIZED = {"Fréchet distance", "recall", "coverage", "clipped coverage", "lost"}  # depend on n
-PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
+__all__ = ['DEPTH', 'SPLITS', 'HALF_WIDTH', 'Difference', 'Comparison', 'compare', 'Comparisons', 'compare_all']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #82824500
 DEPTH = 32  # neighbours in a list: in a half, about 16 of them are left
@@ -532,43 +518,18 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
                         f"got {samples!r:.60}")
-    if len({str(name) for name in samples}) < len(samples):
-        raise ValueError(f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
-    if taken := {"reference", "holdout"} & set(samples):
-        raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}")
+    taken = {"reference", "holdout"} & set(samples)
+    if taken or len({str(name) for name in samples}) < len(samples):
+        raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}" if taken else
+                         f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
-    given = ExampleSource.together(given)
+    given = ExampleSource.together({name: ExampleSource("n *event", 40).check(name, x)
+                                    for name, x in given.items()})
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "
                              f"{tuple(given['reference'].shape[1:])} as in reference, "
                              f"got {tuple(x.shape[1:])}")
     return given, tuple(str(name) for name in samples)
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
-def interval_picture(pair: Comparison) -> Picture:
-    "The difference in each measure with its interval, all drawn to one width."
-    figure, ax = axes(size=(4.6, 2.7))
-    ax.axvline(0, c="k", lw=1)
-    for at, row in enumerate(reversed(pair.rows)):
-        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
-        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
-        colour = FAKE if row.differs else MISSING
-        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
-        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
-    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
-    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
-    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
-                           "a sure difference")
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
-def comparison_document(found: Comparison | Comparisons) -> bytes:
-    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    pairs = found.pairs if isinstance(found, Comparisons) else [found]
-    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
-    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
-    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
-                                        f"{found._repr_html_()}{charts}{cite}</div>")

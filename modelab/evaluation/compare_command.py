@@ -17,7 +17,8 @@ from .audit_command import (check_holdout, check_outputs, command_features,
                                               memory_bytes, open_matched, reading_options,
                                               write_report)
 from .audit_sources import least_examples
-from .compare import compare, compare_all, comparison_document
+from .compare import compare, compare_all
+from .compare_parts import comparison_document
 from .page import utf8_text
 
 # %% auto #0

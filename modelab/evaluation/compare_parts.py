@@ -15,15 +15,32 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
+from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..data.examples import check_columns, note_on_ranges, notes_on_sources
 from .copying import check_spread, count_equal, FeatureRows
 from .missing import space_name, value_space
 from .neighbours import exact_squared_distances, row_blocks
+from .page import chart, html_file, STYLE
 
 # %% auto #0
-__all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'close_pairs', 'random_half', 'protocol_line', 'mark_of', 'marks_say',
-           'text_table', 'html_table', 'compared_features', 'thin_samples', 'enough_rounds', 'notes_on_pair',
-           'two_names', 'notes_on_copies', 'shared_letters', 'surely_before']
+__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows',
+           'close_pairs', 'random_half', 'protocol_line', 'mark_of', 'marks_say', 'text_table', 'html_table',
+           'compared_features', 'thin_samples', 'enough_rounds', 'notes_on_pair', 'two_names', 'notes_on_copies',
+           'shared_letters', 'surely_before', 'interval_picture', 'comparison_document']
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
+COMPARED = {  # name: (whether more is better, what is said of the better one)
+    "Fréchet distance": (False, "nearer in mean and covariance"),
+    "precision": (True, "looks more real"), "density": (True, "looks more real"),
+    "clipped density": (True, "looks more real"), "recall": (True, "covers more"),
+    "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
+    "lost": (False, "covers more"), "junk": (False, "makes less junk"),
+}
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #af799d60
+SHARES = {"precision", "recall", "coverage", "lost", "junk"}  # differ by 1 at most
+SIZED = {"Fréchet distance", "recall", "coverage", "clipped coverage", "lost"}  # depend on n
+PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
 def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
@@ -202,3 +219,28 @@ def surely_before(order: list[str],  # the best first
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #01b05f34
 LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
+def interval_picture(pair: Any) -> Picture:  # a `Comparison`
+    "The difference in each measure with its interval, all drawn to one width."
+    figure, ax = axes(size=(4.6, 2.7))
+    ax.axvline(0, c="k", lw=1)
+    for at, row in enumerate(reversed(pair.rows)):
+        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
+        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
+        colour = FAKE if row.differs else MISSING
+        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
+        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
+    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
+    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
+    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
+                           "a sure difference")
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
+def comparison_document(found: Any) -> bytes:  # a `Comparison`, or `Comparisons`
+    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
+    pairs = getattr(found, "pairs", [found])
+    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
+    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
+    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
+                                        f"{found._repr_html_()}{charts}{cite}</div>")

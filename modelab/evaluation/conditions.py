@@ -5,7 +5,7 @@
 # %% ../../nbs/4_evidence/03_missing.ipynb #08bb4645
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 

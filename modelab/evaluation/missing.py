@@ -503,10 +503,8 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
 def _note_on_copies(found: Missing) -> list[str]:
     "A sentence if most samples equal a reference example."
     equal, n = found.copies, found.sizes["samples"]
-    if equal <= n / 2:
-        return []
     return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
-            "where data is copied; `modelab audit` tests for copies."]
+            "where data is copied; `modelab audit` tests for copies."] * (equal > n / 2)
 
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #ce3b6349

@@ -127,7 +127,7 @@ class Monitor:
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
         self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
         self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
-        self.pictures, self.clips = getattr(features, "pictures", False), False  # clip to [0, 1]
+        self.pictures = getattr(features, "pictures", False)  # in [0, 1]
         self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
         self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
         self._begin(reference)
@@ -163,22 +163,7 @@ class Monitor:
             raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}"
                             f"{tensor_cure('x', x, 'return')}")
         x = check_batch("sampler", x, self.yardstick.event, n)[:n].detach().cpu()
-        return self._clipped(x) if self.pictures else x
-
-    def _clipped(self, x: Tensor) -> Tensor:
-        "Pictures in [0, 1]; a first draw on another scale is refused."
-        low, high = (float(v) for v in x.aminmax())
-        if low >= -1e-4 and high <= 1 + 1e-4:
-            return x
-        if not self.looks and (low < -.5 or high > 1.5):
-            cure = "(x + 1) / 2" if low > -1.5 and high < 1.5 else "values in [0, 1]"
-            raise ValueError("sampler: expected pictures from 0 to 1, as features by name need, "
-                             f"got {low:.4g} to {high:.4g}; return {cure}")
-        if not self.clips:
-            self.clips = True
-            warnings.warn(f"sampler: values from {low:.4g} to {high:.4g} were clipped to [0, 1], "
-                          "here and at later looks", RuntimeWarning, stacklevel=4)
-        return x.clamp(0, 1)
+        return self.yardstick.clipped(x, not self.looks) if self.pictures else x
 
     def __call__(self, step: int) -> Look | None:
         "Look, if a look is due at this step; None if none is."

@@ -158,3 +158,18 @@ class Yardstick:
         share = groups / max(1, int(groups.sum()))
         balance = float((share - self.shares).abs().sum() / 2)
         return MeasuredDraw(counts, frechet_distance(self.rows, x), balance)
+
+    def clipped(self, x: Tensor, first: bool) -> Tensor:
+        "Pictures in [0, 1]; a first draw on another scale is refused."
+        low, high = (float(v) for v in x.aminmax())
+        if low >= -1e-4 and high <= 1 + 1e-4:
+            return x
+        if first and (low < -.5 or high > 1.5):
+            cure = "(x + 1) / 2" if low > -1.5 and high < 1.5 else "values in [0, 1]"
+            raise ValueError("sampler: expected pictures from 0 to 1, as features by name need, "
+                             f"got {low:.4g} to {high:.4g}; return {cure}")
+        if not getattr(self, "warned", False):
+            self.warned = True
+            warnings.warn(f"sampler: values from {low:.4g} to {high:.4g} were clipped to [0, 1], "
+                          "here and at later looks", RuntimeWarning, stacklevel=4)
+        return x.clamp(0, 1)

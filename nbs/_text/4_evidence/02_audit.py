@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -87,7 +86,7 @@ import torch
 from torch import Tensor
 
 from modelab.data.examples import note_on_ranges
-from modelab.data.readers import index_parts, SampleFile
+from modelab.data.readers import index_parts
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import check_spread, FeatureRows, thin_rows
 from modelab.evaluation.missing import space_name, value_space

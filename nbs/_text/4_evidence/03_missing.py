@@ -89,7 +89,7 @@ import numpy as np
 "Conditions of a conditional generator: what each leaves out of its real data; exact p, Holm."
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -1162,10 +1162,8 @@ def _named_groups(given: dict[str, Any], names: tuple[str, ...] | None, labels: 
 def _note_on_copies(found: Missing) -> list[str]:
     "A sentence if most samples equal a reference example."
     equal, n = found.copies, found.sizes["samples"]
-    if equal <= n / 2:
-        return []
     return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
-            "where data is copied; `modelab audit` tests for copies."]
+            "where data is copied; `modelab audit` tests for copies."] * (equal > n / 2)
 
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,19 +31,19 @@ import torch
 from torch import Tensor
 
 from modelab.core.checks import check_int, check_number
-from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Real, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
 from modelab.evaluation.compare_parts import (
-    close_pairs, compared_features, enough_rounds, html_table, LETTERS_SAY, mark_of, marks_say,
-    notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
-    text_table, thin_samples, two_names)
+    close_pairs, COMPARED, compared_features, comparison_document, COVERAGE_K, enough_rounds,
+    html_table, LETTERS_SAY, LOST_K, mark_of, marks_say, notes_on_pair, PRECISION_K, protocol_line,
+    random_half, SHARES, shared_letters, SIZED, squares_to_rows, surely_before, text_table,
+    thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from modelab.evaluation.feature_networks import FeatureChoice, FeatureSource
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
-from modelab.evaluation.page import chart, html_file, join_words, save_document, STYLE
+from modelab.evaluation.page import join_words, save_document
 from modelab.evaluation.precision_recall import frechet_distance
 
 # %%
@@ -94,10 +93,12 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
+from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.data.examples import check_columns, note_on_ranges, notes_on_sources
 from modelab.evaluation.copying import check_spread, count_equal, FeatureRows
 from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
+from modelab.evaluation.page import chart, html_file, STYLE
 
 # %%
 #| export evaluation.compare_command
@@ -116,7 +117,8 @@ from modelab.evaluation.audit_command import (check_holdout, check_outputs, comm
                                               memory_bytes, open_matched, reading_options,
                                               write_report)
 from modelab.evaluation.audit_sources import least_examples
-from modelab.evaluation.compare import compare, compare_all, comparison_document
+from modelab.evaluation.compare import compare, compare_all
+from modelab.evaluation.compare_parts import comparison_document
 from modelab.evaluation.page import utf8_text
 
 # %%
@@ -293,7 +295,7 @@ print("\n".join(f"junk {k:3.0%}: coverage {c:.3f}, clipped coverage {d:.3f}"
 # Both generators are measured with the same balls around the same real examples, and with the same number of samples. The measures:
 
 # %%
-#| export
+#| export evaluation.compare_parts
 COMPARED = {  # name: (whether more is better, what is said of the better one)
     "Fréchet distance": (False, "nearer in mean and covariance"),
     "precision": (True, "looks more real"), "density": (True, "looks more real"),
@@ -301,6 +303,13 @@ COMPARED = {  # name: (whether more is better, what is said of the better one)
     "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
     "lost": (False, "covers more"), "junk": (False, "makes less junk"),
 }
+
+
+# %% [markdown]
+# Five of them are shares. Five depend on the number of samples.
+
+# %%
+#| export evaluation.compare_parts
 SHARES = {"precision", "recall", "coverage", "lost", "junk"}  # differ by 1 at most
 SIZED = {"Fréchet distance", "recall", "coverage", "clipped coverage", "lost"}  # depend on n
 PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
@@ -1423,15 +1432,15 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
                         f"got {samples!r:.60}")
-    if len({str(name) for name in samples}) < len(samples):
-        raise ValueError(f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
-    if taken := {"reference", "holdout"} & set(samples):
-        raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}")
+    taken = {"reference", "holdout"} & set(samples)
+    if taken or len({str(name) for name in samples}) < len(samples):
+        raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}" if taken else
+                         f"samples: expected names that differ as texts, got {list(samples)!r:.60}")
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
-    given = ExampleSource.together(given)
+    given = ExampleSource.together({name: ExampleSource("n *event", 40).check(name, x)
+                                    for name, x in given.items()})
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "
@@ -1882,8 +1891,8 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
 # A table shows how large a difference is. A picture shows which generator is better. The measures have different scales, so all intervals are drawn with one width. A mark lies to the left if A is better, and to the right if B is better. If an interval crosses the line, the sign of the difference is not known.
 
 # %%
-#| export
-def interval_picture(pair: Comparison) -> Picture:
+#| export evaluation.compare_parts
+def interval_picture(pair: Any) -> Picture:  # a `Comparison`
     "The difference in each measure with its interval, all drawn to one width."
     figure, ax = axes(size=(4.6, 2.7))
     ax.axvline(0, c="k", lw=1)
@@ -1906,10 +1915,10 @@ interval_picture(lost)
 # The page needs no other file. It has the frame of the audit's page ([6.17](../6_workshop/17_report.ipynb)): it is readable in the dark and on a phone, and every name is escaped. Of many pairs the first ten are drawn.
 
 # %%
-#| export
-def comparison_document(found: Comparison | Comparisons) -> bytes:
+#| export evaluation.compare_parts
+def comparison_document(found: Any) -> bytes:  # a `Comparison`, or `Comparisons`
     "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    pairs = found.pairs if isinstance(found, Comparisons) else [found]
+    pairs = getattr(found, "pairs", [found])
     charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
     cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
     return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'

@@ -957,7 +957,7 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
     self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
     self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
     self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
-    self.pictures, self.clips = getattr(features, "pictures", False), False  # clip to [0, 1]
+    self.pictures = getattr(features, "pictures", False)  # in [0, 1]
     self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
     self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
     self._begin(reference)
@@ -1030,26 +1030,26 @@ def _draw(self: Monitor) -> Tensor:
         raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}"
                         f"{tensor_cure('x', x, 'return')}")
     x = check_batch("sampler", x, self.yardstick.event, n)[:n].detach().cpu()
-    return self._clipped(x) if self.pictures else x
+    return self.yardstick.clipped(x, not self.looks) if self.pictures else x
 
 
 # %% [markdown]
 # A network by name takes pictures in [0, 1]. A generator without a bounded output may leave this range at any step, and this must not end a training. So values outside are clipped, as when pictures are saved, with one warning. At the first look, a range such as [-1, 1] is refused.
 
 # %%
-#| export
+#| export evaluation.yardstick
 @patch
-def _clipped(self: Monitor, x: Tensor) -> Tensor:
+def clipped(self: Yardstick, x: Tensor, first: bool) -> Tensor:
     "Pictures in [0, 1]; a first draw on another scale is refused."
     low, high = (float(v) for v in x.aminmax())
     if low >= -1e-4 and high <= 1 + 1e-4:
         return x
-    if not self.looks and (low < -.5 or high > 1.5):
+    if first and (low < -.5 or high > 1.5):
         cure = "(x + 1) / 2" if low > -1.5 and high < 1.5 else "values in [0, 1]"
         raise ValueError("sampler: expected pictures from 0 to 1, as features by name need, "
                          f"got {low:.4g} to {high:.4g}; return {cure}")
-    if not self.clips:
-        self.clips = True
+    if not getattr(self, "warned", False):
+        self.warned = True
         warnings.warn(f"sampler: values from {low:.4g} to {high:.4g} were clipped to [0, 1], "
                       "here and at later looks", RuntimeWarning, stacklevel=4)
     return x.clamp(0, 1)
