@@ -40,12 +40,12 @@ from modelab.training.run import Run
 FILE = Path(__file__).with_suffix(".json")
 RATES, TUNED, SEEDS, PART, PICTURES = (1e-3, 2e-3, 4e-3), 4, 8, .25, 24
 MEASURES = "captured", "kl", "tv", "high_quality", "sharpness"
-R1 = {"weight": (.1, 1.)}
-Method = tuple[Callable[[Any, int], Game], dict[str, tuple]]  # from an optimiser and the steps there will be; the values that are tried
+R1 = {"weight": .1}, {"weight": 1.}
+Method = tuple[Callable[[Any, int], Game], tuple[dict, dict]]  # from an optimiser and the steps there will be; the settings that are tried
 
 
 def methods(own: Networks, latent: int, levels: int) -> dict[str, Method]:
-    """Each method, and the two values of its own setting that are tried with each rate; `own`: the networks of the losses."""
+    """Each method, and its own two settings that are tried with each rate; `own`: the networks of the losses."""
     def grown(steps: int) -> Networks:
         return Networks("grown", width=8, latent=latent, grow=growth_over(max(steps, 8 * levels), levels=levels))
 
@@ -56,26 +56,24 @@ def methods(own: Networks, latent: int, levels: int) -> dict[str, Method]:
         return lambda optimiser, steps: ZeroCentred(networks=networks, optimiser=optimiser), R1
 
     return {
-        "GAN": (game(Minimax), {"betas": ((0., .99), (.5, .99))}),
+        "GAN": (game(Minimax), ({"betas": (0., .99)}, {"betas": (.5, .99)})),
         "GAN + R1": (game(ZeroCentred), R1),
-        "R3GAN's loss": (game(Relativistic), {"weight": (.1, 1.)}),  # R2 has the weight of R1
-        "WGAN-GP": (game(Wasserstein, n_critic=1), {"weight": (1., 10.)}),
-        "IMLE": (game(IMLE, reals=512, jitter=.05), {"refresh": (10, 50)}),
-        "inclusive GAN + R1": (game(IMLEGAN, interpolation_weight=0., r1_weight=.1), {"weight": (.003, .03)}),
+        "R3GAN's loss": (game(Relativistic), tuple({"weight": w, "fake_weight": w} for w in (.1, 1.))),
+        "WGAN-GP": (game(Wasserstein, n_critic=1), ({"weight": 1.}, {"weight": 10.})),
+        "IMLE": (game(IMLE, reals=512, jitter=.05), ({"refresh": 10}, {"refresh": 50})),
+        "inclusive GAN + R1": (game(IMLEGAN, interpolation_weight=0., r1_weight=.1), ({"weight": .003}, {"weight": .03})),
         "convolutions + R1": pictures(Networks("conv", width=8, d_width=16, latent=latent)),
         "style generator + R1": pictures(Networks("style", width=8, latent=latent)),
         "grown networks + R1": (lambda optimiser, steps: ZeroCentred(networks=grown(steps), optimiser=optimiser), R1),
     }
 
 
-def train(make: Callable[[Any, int], Game], modes: Any, rate: float, values: dict, seconds: float, runs: int, seed: int) -> Run:
+def train(make: Callable[[Any, int], Game], modes: Any, rate: float, own: dict, seconds: float, runs: int, seed: int) -> Run:
     """Some seeds side by side, for so many seconds of processor time each."""
-    spent, total, values = 0., runs * seconds, dict(values)
-    betas = values.pop("betas", (0., .99))
-    values |= {"fake_weight": values["weight"]} if isinstance(make(Optimiser(rate, betas), 99), Relativistic) else {}
+    spent, total = 0., runs * seconds
 
     def start(steps: int) -> Run:
-        game = with_settings(make(Optimiser(rate, betas), steps), **values)
+        game = with_settings(make(Optimiser(rate, (0., .99)), steps), **own)
         return Run(game, modes, runs=runs, seed=seed, batch=64, average=.99, device="cpu")
 
     trial, begun = start(0).step(3), time.process_time()  # at full size, to know how many steps there will be
@@ -104,16 +102,18 @@ def scores(run: Run, modes: Any, n: int) -> dict:
 
 def measure(name: str, method: Method, modes: Any, seconds: float) -> dict:
     """One method: six settings on seeds of their own, and the best on the seeds that are reported."""
-    make, own = method
-    tried, (key, options) = {}, *own.items()
-    for rate, value in itertools.product(RATES, options):
-        run = train(make, modes, rate, {key: value}, PART * seconds, TUNED, 100)
-        tried[rate, value] = scores(run, modes, 10_000)["tv"]
-        print(f"{name}: rate {rate:g}, {key} {value}: TV {tried[rate, value]['interval']}, {run.steps} steps", flush=True)
-    rate, value = min(tried, key=lambda s: sum(tried[s]["by seed"]))
-    run = train(make, modes, rate, {key: value}, seconds, SEEDS, 0)
-    return {"setting": name, "of": modes.n_modes, "rate": rate, key: value, "seconds": seconds, "steps": run.steps, **scores(run, modes, 26_000),
-            "tried": {f"rate {r:g}, {key} {v}": {"tv": found} for (r, v), found in tried.items()}, "pictures": packed(run.sample(PICTURES)[0])}
+    make, options = method
+    settings = {f"rate {rate:g}, " + ", ".join(f"{key} {value}" for key, value in own.items()): (rate, own)
+                for rate, own in itertools.product(RATES, options)}
+    tried = {}
+    for title, setting in settings.items():
+        run = train(make, modes, *setting, PART * seconds, TUNED, 100)
+        tried[title] = {"tv": by_seed(c.tv for c in run.coverage(n=10_000))}
+        print(f"{name}: {title}: TV {tried[title]['tv']['interval']}, {run.steps} steps", flush=True)
+    rate, own = settings[min(tried, key=lambda title: sum(tried[title]["tv"]["by seed"]))]
+    run = train(make, modes, rate, own, seconds, SEEDS, 0)
+    return {"setting": name, "of": modes.n_modes, "rate": rate, **own, "seconds": seconds, "steps": run.steps, **scores(run, modes, 26_000),
+            "tried": tried, "pictures": packed(run.sample(PICTURES)[0])}
 
 
 def main() -> None:

@@ -1282,9 +1282,8 @@ NAMES = {
     'worse_or_not': 'evaluation.baseline',
     'worse_parts': 'evaluation.baseline',
     'write_checksums': 'data.catalogue',
-    'write_document': 'evaluation.page',
     'write_lines': 'evaluation.monitor_files',
-    'write_report': 'evaluation.audit_command',
+    'write_report': 'evaluation.page',
     'xml_safe': 'evaluation.page',
     'zip_members': 'data.archive_members',
 }

@@ -260,7 +260,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "training.recommended": "takes a name and a count; test_family",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     **{f"evaluation.{name}": "works on files; test_report, test_compare" for name in
-       "audit_command.check_outputs compare_parts.interval_picture compare_parts.comparison_document page.save_document page.write_document".split()},
+       "audit_command.check_outputs compare_parts.interval_picture compare_parts.comparison_document page.save_document page.write_report".split()},
     "evaluation.sequential_test": "what `Monitor` is made of; test_monitor",
     **{name: "works on what `ExampleSource` has read; test_held" for name in
        ("data.examples.match_held", "data.examples.notes_on_sources", "evaluation.copying.named_features", "evaluation.copying.check_spread")},
@@ -272,7 +272,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        "audit_command.check_holdout audit_command.reading_options copying.refuse_known copying.count_equal "
        "missing.missing_groups".split()},
     **{f"evaluation.audit_command.{name}": "what three commands read their options with; test_report, test_compare" for name in
-       "command_features memory_bytes open_matched write_report".split()},
+       "command_features memory_bytes open_matched".split()},
     "evaluation.attributes.check_pairs": "what the table and the command check pairs with; test_missing, test_bad_input",
     "evaluation.annotations": "what the audit and its command know of the examples; test_report, test_audit",
     "evaluation.baseline": "takes reports of `audit`; test_report",

@@ -384,6 +384,16 @@ def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> Non
         for name in sets:
             refuse_bytes(name, values[name])
 
+# %% ../../nbs/6_workshop/01_checks.ipynb #1d1bc479
+@functools.cache
+def _joint_kinds(f: Any) -> dict[type, list[str]]:
+    "The arguments of `f` by the class of their marker, for markers with a method `together`."
+    found: dict[type, list[str]] = {}
+    for name, kind in declarations(f).items():
+        if hasattr(mark := _marker_of(kind, Shape), "together"):
+            found.setdefault(type(mark), []).append(name)
+    return found
+
 # %% ../../nbs/6_workshop/01_checks.ipynb #1a407d80
 def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a call of `f`, checked and converted as its signature declares."
@@ -392,9 +402,8 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
-    for kind in {type(shape) for shape in shapes.values() if hasattr(shape, "together")}:
-        checked |= kind.together({name: checked[name] for name, shape in shapes.items()
-                                  if type(shape) is kind})
+    for kind, names in _joint_kinds(f).items():
+        checked |= kind.together({name: checked[name] for name in names if name in shapes})
     _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():

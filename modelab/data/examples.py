@@ -22,7 +22,7 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from ..core.checks import check_batch
 from ..core.randomness import _own_randomness
 from .labels import class_labels
-from .matching import _unlike_units, match_sources
+from .matching import _match_shapes, _unlike_units
 from .mixed_tables import is_frame
 from .readers import open_samples, SampleFile
 
@@ -359,7 +359,7 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #84774368
 def match_held(sets: dict[str, Any]) -> dict[str, Any]:
-    "Sets by name; those that were read from paths are matched, as `match_sources` does."
+    "Sets by name; those that were read from paths are matched, as in `match_sources`."
     paths = [name for name, x in sets.items()
              if isinstance(x, SampleFile) and not isinstance(x, HeldExamples)]
     paths.sort(key=lambda name: name not in ("reference", "train"))
@@ -370,7 +370,7 @@ def match_held(sets: dict[str, Any]) -> dict[str, Any]:
                          "file are standardised; or give two tables of pandas")
     if len(paths) < 2:
         return sets
-    return sets | dict(zip(paths, match_sources(*(sets[name] for name in paths))[0]))
+    return sets | dict(zip(paths, _match_shapes([sets[name] for name in paths])))
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #9580c805
 def notes_on_sources(sets: dict[str, Any]) -> list[str]:

@@ -173,6 +173,17 @@ def _as_source(source: Any, name: str) -> SampleFile:
     return SampleFile(Path(name), **vars(rows))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #4a8183c8
+def _match_shapes(sources: list[SampleFile]) -> list[SampleFile]:
+    "Sources with examples of one shape, tables by the encoding of the first; refuses the rest."
+    if any(s.table is not None for s in sources):
+        sources = _match_tables(sources)
+    else:
+        for step in (_match_axes, _match_channels, _match_sizes):
+            sources = step(sources)
+    _check_matched(sources)
+    return sources
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #1adabd66
 def match_sources(reference: Any,  # `SampleFile`, a tensor or an array
                   *others: Any,  # to be matched to it; None stays None
                   ) -> tuple[list[SampleFile | None], list[str]]:
@@ -183,11 +194,8 @@ def match_sources(reference: Any,  # `SampleFile`, a tensor or an array
     before = [len(s.notes) if s is old else 0
               for s, old in zip(sources, (reference, *others)) if s is not None]
     if any(s.table is not None for s in given):
-        given, before = _match_tables(given), [0] * len(given)
-    else:
-        for step in (_match_axes, _match_channels, _match_sizes):
-            given = step(given)
-    _check_matched(given)
+        before = [0] * len(given)
+    given = _match_shapes(given)
     notes = _unlike_units(given) + [
         note if note.startswith(s.path.name) else f"{s.path.name}: {note}"
         for s, n in zip(given, before) for note in s.notes[n:]]

@@ -30,12 +30,11 @@ from .audit import audit, AUDIT_NEIGHBOURS
 from .baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
 from .feature_networks import feature_network
-from .page import utf8_text, write_document
+from .page import utf8_text, write_report
 from .report import html_document, junit_xml, Report
 
 # %% auto #0
-__all__ = ['reading_options', 'open_matched', 'memory_bytes', 'command_features', 'check_outputs', 'check_holdout',
-           'write_report']
+__all__ = ['reading_options', 'open_matched', 'memory_bytes', 'command_features', 'check_outputs', 'check_holdout']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -301,11 +300,6 @@ def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Re
     report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
     report.notes += dict.fromkeys(getattr(features, "notes", []))
     return report
-
-# %% ../../nbs/6_workshop/17_report.ipynb #28454bfa
-def write_report(option: str, path: str, data: bytes) -> None:
-    "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
-    write_document(path, data, f"{option}: ")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d
 def _write_reports(report: Report, args: argparse.Namespace, worse: set[str] | None) -> None:

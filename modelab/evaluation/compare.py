@@ -22,11 +22,10 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Real, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from modelab.evaluation.compare_parts import (
-    close_pairs, COMPARED, compared_features, comparison_document, COVERAGE_K, enough_rounds,
-    html_table, LETTERS_SAY, LOST_K, mark_of, marks_say, notes_on_pair, PRECISION_K, protocol_line,
-    random_half, SHARES, shared_letters, SIZED, squares_to_rows, surely_before, text_table,
-    thin_samples, two_names)
+from .compare_parts import (close_pairs, COMPARED, compared_features,
+    comparison_document, COVERAGE_K, enough_rounds, html_table, LETTERS_SAY, LOST_K, mark_of,
+    marks_say, notes_on_pair, PRECISION_K, protocol_line, random_half, SHARES, shared_letters,
+    SIZED, squares_to_rows, surely_before, text_table, thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from .feature_networks import FeatureChoice, FeatureSource
 from .neighbours import MAX_BYTES, row_blocks

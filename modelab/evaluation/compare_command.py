@@ -14,12 +14,11 @@ from ..core.checks import check_int, check_number
 from ..core.registry import register_command
 from ..data.readers import SampleFile
 from .audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options,
-                                              write_report)
+                                              memory_bytes, open_matched, reading_options)
 from .audit_sources import least_examples
 from .compare import compare, compare_all
 from .compare_parts import comparison_document
-from .page import utf8_text
+from .page import utf8_text, write_report
 
 # %% auto #0
 __all__ = []
@@ -62,9 +61,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
     sources, notes = open_matched(args, args.reference, args.holdout, *args.samples)
     for source in filter(None, sources):
         least_examples(source.path.name, len(source), 40)
-        mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
-        notes += [f"{source.path.name}: {note}" for note in mine]
-    return sources, list(dict.fromkeys(notes))
+    return sources, notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #159dabcd
 def _check_options(args: argparse.Namespace) -> None:

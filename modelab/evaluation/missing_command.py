@@ -18,12 +18,11 @@ from ..core.registry import register_command
 from ..data.readers import index_parts, SampleFile
 from ..data.rows import first_few
 from .audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options,
-                                              write_report)
+                                              memory_bytes, open_matched, reading_options)
 from .audit_sources import file_of, least_examples, link_of
 from .missing import missing, Missing
 from .missing_page import missing_document, NamedRow
-from .page import utf8_text
+from .page import utf8_text, write_report
 
 # %% auto #0
 __all__ = []
@@ -50,12 +49,6 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
            "groups; a click shows a group's examples and the samples nearest to them")
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #24d5a966
-def _notes_on(source: SampleFile) -> list[str]:
-    "What a reader changed, but for the order of the files."
-    return [f"{source.path.name}: {note}" for note in source.notes
-            if not note.startswith("Order of the pictures")]
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #064594d3
 def _note_on_classes(source: SampleFile, samples: SampleFile) -> list[str]:

@@ -22,7 +22,7 @@ from ..core.plotting import Picture
 
 # %% auto #0
 __all__ = ['STYLE', 'join_words', 'xml_safe', 'on_one_scale', 'gallery', 'chart', 'html_lines', 'relative_link', 'html_rows',
-           'utf8_text', 'html_file', 'save_document', 'write_document']
+           'utf8_text', 'html_file', 'save_document', 'write_report']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #dcd34054
 def join_words(words: list[str], last: str = "or") -> str:
@@ -157,13 +157,13 @@ def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its fo
         raise ValueError(f"path: expected a name that ends in .html or .json, got {path.name!r}")
     data = (page(path.absolute().parent) if path.suffix == ".html"
             else (json.dumps(values(), indent=1) + "\n").encode())
-    write_document(path, data, "path: ")
+    write_report("path", path, data)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #43cd72f4
-def write_document(path: str | Path, data: bytes, before: str) -> None:
-    "Write a file, all of it or nothing; an `OSError` names `path` after the words `before`."
+def write_report(name: str, path: str | Path, data: bytes) -> None:
+    "Write a report, all of it or nothing; `OSError` with the argument and the path if it fails."
     try:
         atomic_write(path, data)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"{before}{path} cannot be written: {reason}") from error
+        raise OSError(f"{name}: {path} cannot be written: {reason}") from error

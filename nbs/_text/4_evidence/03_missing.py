@@ -66,12 +66,11 @@ from modelab.core.registry import register_command
 from modelab.data.readers import index_parts, SampleFile
 from modelab.data.rows import first_few
 from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options,
-                                              write_report)
+                                              memory_bytes, open_matched, reading_options)
 from modelab.evaluation.audit_sources import file_of, least_examples, link_of
 from modelab.evaluation.missing import missing, Missing
 from modelab.evaluation.missing_page import missing_document, NamedRow
-from modelab.evaluation.page import utf8_text
+from modelab.evaluation.page import utf8_text, write_report
 
 # %%
 #| export evaluation.missing_power
@@ -1869,17 +1868,6 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
            "groups; a click shows a group's examples and the samples nearest to them")
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
-
-
-# %% [markdown]
-# Notes say which files were left out or converted.
-
-# %%
-#| export evaluation.missing_command
-def _notes_on(source: SampleFile) -> list[str]:
-    "What a reader changed, but for the order of the files."
-    return [f"{source.path.name}: {note}" for note in source.notes
-            if not note.startswith("Order of the pictures")]
 
 
 # %% [markdown]

@@ -35,11 +35,10 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Real, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
-from modelab.evaluation.compare_parts import (
-    close_pairs, COMPARED, compared_features, comparison_document, COVERAGE_K, enough_rounds,
-    html_table, LETTERS_SAY, LOST_K, mark_of, marks_say, notes_on_pair, PRECISION_K, protocol_line,
-    random_half, SHARES, shared_letters, SIZED, squares_to_rows, surely_before, text_table,
-    thin_samples, two_names)
+from modelab.evaluation.compare_parts import (close_pairs, COMPARED, compared_features,
+    comparison_document, COVERAGE_K, enough_rounds, html_table, LETTERS_SAY, LOST_K, mark_of,
+    marks_say, notes_on_pair, PRECISION_K, protocol_line, random_half, SHARES, shared_letters,
+    SIZED, squares_to_rows, surely_before, text_table, thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from modelab.evaluation.feature_networks import FeatureChoice, FeatureSource
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
@@ -114,12 +113,11 @@ from modelab.core.checks import check_int, check_number
 from modelab.core.registry import register_command
 from modelab.data.readers import SampleFile
 from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options,
-                                              write_report)
+                                              memory_bytes, open_matched, reading_options)
 from modelab.evaluation.audit_sources import least_examples
 from modelab.evaluation.compare import compare, compare_all
 from modelab.evaluation.compare_parts import comparison_document
-from modelab.evaluation.page import utf8_text
+from modelab.evaluation.page import utf8_text, write_report
 
 # %%
 from modelab.core.checks import error_message
@@ -1882,9 +1880,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
     sources, notes = open_matched(args, args.reference, args.holdout, *args.samples)
     for source in filter(None, sources):
         least_examples(source.path.name, len(source), 40)
-        mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
-        notes += [f"{source.path.name}: {note}" for note in mine]
-    return sources, list(dict.fromkeys(notes))
+    return sources, notes
 
 
 # %% [markdown]

@@ -786,6 +786,21 @@ def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> Non
             refuse_bytes(name, values[name])
 
 # %% [markdown]
+# A function is asked once which of its arguments are changed together, because losses are called at every step.
+
+# %%
+#| export core.signatures
+@functools.cache
+def _joint_kinds(f: Any) -> dict[type, list[str]]:
+    "The arguments of `f` by the class of their marker, for markers with a method `together`."
+    found: dict[type, list[str]] = {}
+    for name, kind in declarations(f).items():
+        if hasattr(mark := _marker_of(kind, Shape), "together"):
+            found.setdefault(type(mark), []).append(name)
+    return found
+
+
+# %% [markdown]
 # `check_arguments` checks the arguments of a call one by one, and then their shapes together. A marker with a method `together` may change all of its arguments before, such as files that are brought to one shape.
 
 # %%
@@ -797,9 +812,8 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
-    for kind in {type(shape) for shape in shapes.values() if hasattr(shape, "together")}:
-        checked |= kind.together({name: checked[name] for name, shape in shapes.items()
-                                  if type(shape) is kind})
+    for kind, names in _joint_kinds(f).items():
+        checked |= kind.together({name: checked[name] for name in names if name in shapes})
     _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():

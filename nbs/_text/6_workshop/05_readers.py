@@ -2723,7 +2723,22 @@ def _as_source(source: Any, name: str) -> SampleFile:
     return SampleFile(Path(name), **vars(rows))
 
 # %% [markdown]
-# `match_sources` does all these steps. A source that is None stays None.
+# `_match_shapes` does all these steps for files that were opened.
+
+# %%
+#| export data.matching
+def _match_shapes(sources: list[SampleFile]) -> list[SampleFile]:
+    "Sources with examples of one shape, tables by the encoding of the first; refuses the rest."
+    if any(s.table is not None for s in sources):
+        sources = _match_tables(sources)
+    else:
+        for step in (_match_axes, _match_channels, _match_sizes):
+            sources = step(sources)
+    _check_matched(sources)
+    return sources
+
+# %% [markdown]
+# `match_sources` takes tensors and arrays, too, and tells what was done. A source that is None stays None.
 
 # %%
 #| export data.matching
@@ -2737,11 +2752,8 @@ def match_sources(reference: Any,  # `SampleFile`, a tensor or an array
     before = [len(s.notes) if s is old else 0
               for s, old in zip(sources, (reference, *others)) if s is not None]
     if any(s.table is not None for s in given):
-        given, before = _match_tables(given), [0] * len(given)
-    else:
-        for step in (_match_axes, _match_channels, _match_sizes):
-            given = step(given)
-    _check_matched(given)
+        before = [0] * len(given)
+    given = _match_shapes(given)
     notes = _unlike_units(given) + [
         note if note.startswith(s.path.name) else f"{s.path.name}: {note}"
         for s, n in zip(given, before) for note in s.notes[n:]]

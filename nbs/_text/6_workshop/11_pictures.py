@@ -1095,7 +1095,7 @@ from torch.utils.data import (BatchSampler, DataLoader, Dataset, IterableDataset
 from modelab.core.checks import check_batch
 from modelab.core.randomness import _own_randomness
 from modelab.data.labels import class_labels
-from modelab.data.matching import _unlike_units, match_sources
+from modelab.data.matching import _match_shapes, _unlike_units
 from modelab.data.mixed_tables import is_frame
 from modelab.data.readers import open_samples, SampleFile
 
@@ -1557,7 +1557,7 @@ def check_columns(**sources: Any) -> None:  # by the name of the argument
 # %%
 #| export data.examples
 def match_held(sets: dict[str, Any]) -> dict[str, Any]:
-    "Sets by name; those that were read from paths are matched, as `match_sources` does."
+    "Sets by name; those that were read from paths are matched, as in `match_sources`."
     paths = [name for name, x in sets.items()
              if isinstance(x, SampleFile) and not isinstance(x, HeldExamples)]
     paths.sort(key=lambda name: name not in ("reference", "train"))
@@ -1568,7 +1568,7 @@ def match_held(sets: dict[str, Any]) -> dict[str, Any]:
                          "file are standardised; or give two tables of pandas")
     if len(paths) < 2:
         return sets
-    return sets | dict(zip(paths, match_sources(*(sets[name] for name in paths))[0]))
+    return sets | dict(zip(paths, _match_shapes([sets[name] for name in paths])))
 
 
 # %% [markdown]

@@ -120,7 +120,7 @@ from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
 from modelab.evaluation.baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
 from modelab.evaluation.feature_networks import feature_network
-from modelab.evaluation.page import utf8_text, write_document
+from modelab.evaluation.page import utf8_text, write_report
 from modelab.evaluation.report import html_document, junit_xml, Report
 
 # %%
@@ -1179,21 +1179,21 @@ def save_document(path: str | Path, page: Callable[[Path], bytes],  # for its fo
         raise ValueError(f"path: expected a name that ends in .html or .json, got {path.name!r}")
     data = (page(path.absolute().parent) if path.suffix == ".html"
             else (json.dumps(values(), indent=1) + "\n").encode())
-    write_document(path, data, "path: ")
+    write_report("path", path, data)
 
 
 # %% [markdown]
-# A file that cannot be written is named in one line.
+# `write_report` writes one file. If this fails, for example because the disk is full, the error names the argument, or the option of a command.
 
 # %%
 #| export evaluation.page
-def write_document(path: str | Path, data: bytes, before: str) -> None:
-    "Write a file, all of it or nothing; an `OSError` names `path` after the words `before`."
+def write_report(name: str, path: str | Path, data: bytes) -> None:
+    "Write a report, all of it or nothing; `OSError` with the argument and the path if it fails."
     try:
         atomic_write(path, data)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"{before}{path} cannot be written: {reason}") from error
+        raise OSError(f"{name}: {path} cannot be written: {reason}") from error
 
 
 # %% [markdown]
@@ -1885,16 +1885,6 @@ def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Re
     report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
     report.notes += dict.fromkeys(getattr(features, "notes", []))
     return report
-
-
-# %% [markdown]
-# `write_report` writes one file. If this fails, for example because the disk is full, the error names the option.
-
-# %%
-#| export evaluation.audit_command
-def write_report(option: str, path: str, data: bytes) -> None:
-    "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
-    write_document(path, data, f"{option}: ")
 
 
 # %% [markdown]
